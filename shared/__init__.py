@@ -1,0 +1,1 @@
+"""What crosses a process: contracts and plumbing that two services import."""

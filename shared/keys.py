@@ -1,0 +1,125 @@
+"""Who may send (`sources.yaml`) and who may ask (`readers.yaml`)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from shared.touchpoint import CHANNELS
+
+DEMO_KEYS = frozenset(("demo-write", "demo-read"))
+Scope = Literal["metrics", "profiles", "admin"]
+_HASHED = re.compile(r"sha256:[0-9a-f]{64}")
+_RATE = re.compile(r"(\d+)\s*/\s*(second|minute|hour|day)")
+Key = Annotated[str, Field(min_length=1)]
+
+
+def hashed(key: str) -> str:
+    """The form in which a key is kept and compared: ``sha256:<hex>``."""
+    return "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Strict):
+    """One sender."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    kind: Literal["browser", "server"]
+    write_keys: Annotated[list[Key], Field(min_length=1)]
+    channel: str | None = None
+    origins: list[str] = ["*"]
+    app_ids: list[str] = []
+    rate: str | None = None
+
+    @field_validator("channel")
+    @classmethod
+    def _channel(cls, channel: str | None) -> str | None:
+        if channel is not None and channel not in CHANNELS:
+            raise ValueError(f"{channel!r} is no channel; channels are {', '.join(CHANNELS)}")
+        return channel
+
+    @field_validator("rate")
+    @classmethod
+    def _rate(cls, rate: str | None) -> str | None:
+        if rate is not None and not _RATE.fullmatch(rate):
+            raise ValueError(f"{rate!r} is no rate; write for example 5000/second")
+        return rate
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Its write keys, hashed."""
+        return frozenset(k if _HASHED.fullmatch(k) else hashed(k) for k in self.write_keys)
+
+
+class Reader(_Strict):
+    """One who may ask."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    key_list: Annotated[list[Key], Field(min_length=1, alias="keys")]
+    scopes: list[Scope]
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Its read keys, hashed."""
+        return frozenset(k if _HASHED.fullmatch(k) else hashed(k) for k in self.key_list)
+
+
+class _Named(_Strict):
+    """A list whose members have names and keys of their own."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        seen: dict[str, str] = {}
+        for member in next(iter(dict(self).values())):
+            if member.name in seen.values():
+                raise ValueError(f"{member.name} is named twice")
+            for key in member.keys:
+                if key in seen:
+                    raise ValueError(f"{seen[key]} and {member.name} have the same key")
+                seen[key] = member.name
+        return self
+
+
+class _Sources(_Named):
+    sources: list[Source]
+
+
+class _Readers(_Named):
+    readers: list[Reader]
+
+
+def _load(path: Path, model: type[_Named]) -> Any:
+    try:
+        return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} is missing") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML: {error}") from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
+        raise ValueError(f"{path}: {wrong}") from error
+
+
+def load_sources(config: Path) -> list[Source]:
+    """The sources of the configuration folder; ValueError says what is wrong in a plain sentence."""
+    sources: list[Source] = _load(config / "sources.yaml", _Sources).sources
+    return sources
+
+
+def load_readers(config: Path) -> list[Reader]:
+    """The readers of the configuration folder; ValueError says what is wrong in a plain sentence."""
+    readers: list[Reader] = _load(config / "readers.yaml", _Readers).readers
+    return readers
+
+
+def has_demo_key(keys: frozenset[str]) -> bool:
+    """Whether any of these hashed keys is one that we publish."""
+    return any(hashed(key) in keys for key in DEMO_KEYS)
