@@ -1,0 +1,106 @@
+"""Identity: links and the ladder. Which profile a touchpoint belongs to, as a function of the set of touchpoints."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from shared.identifiers import IdentityRules
+
+FOREVER = 2**62
+Point = tuple[int, str]  # (time, higher identifier)
+
+
+class Ladder:
+    """The evidence that counts, ready to be climbed. Built from active (not revoked) evidence only.
+
+    ``targets``: lower -> its different higher identifiers; ``points``: lower -> [(time, higher)], needed only where
+    there are several targets; ``names``: user id -> the smallest of its alias group.
+    """
+
+    __slots__ = ("_names", "_points", "_rules", "_targets")
+
+    def __init__(
+        self,
+        rules: IdentityRules,
+        targets: Mapping[str, frozenset[str] | set[str]],
+        points: Mapping[str, Iterable[Point]],
+        names: Mapping[str, str],
+    ) -> None:
+        self._rules, self._targets, self._names = rules, targets, names
+        self._points = {lower: _steps(given, rules) for lower, given in points.items()}
+
+    def shared(self, key: str) -> bool:
+        """Whether an identifier stands for more than one customer, so that climbing stops at it."""
+        return len(self._targets.get(key, ())) > self._rules.shared_above
+
+    def climb(self, key: str, time: int) -> str:
+        """The root identifier that ``key`` resolves to at an instant (design.md section 5, rule 2)."""
+        while (higher := self._next(key, time)) is not None:
+            key = higher
+        return self._names.get(key, key)
+
+    def reach(self, key: str) -> set[str]:
+        """All roots that ``key`` resolves to at one time or another, and those it passes."""
+        found: set[str] = set()
+        todo = [key]
+        while todo:
+            one = todo.pop()
+            if one in found:
+                continue
+            found |= {one, self._names.get(one, one)}
+            if not self.shared(one):
+                todo.extend(self._targets.get(one, ()))
+        return found
+
+    def _next(self, key: str, time: int) -> str | None:
+        targets = self._targets.get(key)
+        if not targets or len(targets) > self._rules.shared_above:
+            return None
+        if len(targets) == 1:
+            return next(iter(targets))
+        times, highers = self._points[key]
+        return highers[max(0, bisect_right(times, time) - 1)]
+
+
+def _steps(points: Iterable[Point], rules: IdentityRules) -> tuple[list[int], list[str]]:
+    """Evidence as a step function: of several higher identifiers at one time the higher kind, then the smaller value."""
+    best: dict[int, tuple[int, str, str]] = {}
+    for time, higher in points:
+        kind, _, value = higher.partition(":")
+        claim = (rules.rank(kind), value, higher)
+        if time not in best or claim < best[time]:
+            best[time] = claim
+    times = sorted(best)
+    return times, [best[time][2] for time in times]
+
+
+def group_names(aliases: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Each aliased user id -> the smallest of its group."""
+    leader: dict[str, str] = {}
+
+    def find(one: str) -> str:
+        while leader.setdefault(one, one) != one:
+            leader[one] = one = leader[leader[one]]
+        return one
+
+    for a, b in aliases:
+        first, second = sorted((find(a), find(b)))
+        leader[second] = first
+    return {one: find(one) for one in list(leader)}
+
+
+def pairs_of(ids: Mapping[str, str], rules: IdentityRules) -> list[tuple[str, str]]:
+    """The links that a touchpoint's identifiers are evidence for: each lower one to the highest."""
+    if len(ids) < 2:
+        return []
+    known = [f"{kind}:{ids[kind]}" for kind in rules.kinds if kind in ids]
+    return [(lower, known[0]) for lower in known[1:]]
+
+
+def merge_span(old: Any, new: Any, make: Any) -> Any:
+    """Two pieces of evidence as one: the earliest and the latest, of equal times the smaller touchpoint id."""
+    earliest = min((old.earliest, old.earliest_id), (new.earliest, new.earliest_id))
+    latest = min((-old.latest, old.latest_id), (-new.latest, new.latest_id))
+    return make(*earliest, -latest[0], latest[1])

@@ -1,0 +1,135 @@
+"""A touchpoint as the core sees it: what rules and identity need at hand, the free-form parts decoded when asked for."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from shared.identifiers import IdentityRules
+from shared.touchpoint import Command, Revocation, Withdrawal, micros
+
+_EMPTY = msgspec.Raw(b"{}")
+
+
+class _Wire(msgspec.Struct, gc=False):
+    id: str
+    type: str
+    time: datetime
+    received_at: datetime
+    source: str
+    channel: str
+    ids: dict[str, str]
+    event: str | None = None
+    acquisition: str | None = None
+    previous_id: str | None = None
+    properties: msgspec.Raw = _EMPTY
+    traits: msgspec.Raw = _EMPTY
+    context: msgspec.Raw = _EMPTY
+
+
+_wire = msgspec.json.Decoder(_Wire)
+_command = msgspec.json.Decoder(Command)
+_object = msgspec.json.Decoder(dict[str, Any])
+
+
+class Undecodable(ValueError):
+    """The record is neither a touchpoint nor a command."""
+
+
+class Touch:
+    """One touchpoint. ``key`` is its highest identifier, ``data`` its bytes on the log; times in microseconds."""
+
+    __slots__ = ("_parts", "_wire", "data", "ids", "key", "received_at", "time")
+
+    def __init__(self, wire: _Wire, data: bytes, rules: IdentityRules) -> None:
+        kind, value = rules.highest(wire.ids)
+        self.key = f"{kind}:{value}"
+        self.ids = wire.ids
+        self.time = micros(wire.time)
+        self.received_at = micros(wire.received_at)
+        self.data = data
+        self._wire = wire
+        self._parts: dict[str, Any] | None = None
+
+    @property
+    def id(self) -> str:
+        return self._wire.id
+
+    @property
+    def type(self) -> str:
+        return self._wire.type
+
+    @property
+    def event(self) -> str | None:
+        return self._wire.event
+
+    @property
+    def channel(self) -> str:
+        return self._wire.channel
+
+    @property
+    def acquisition(self) -> str | None:
+        return self._wire.acquisition
+
+    @property
+    def source(self) -> str:
+        return self._wire.source
+
+    @property
+    def previous_id(self) -> str | None:
+        return self._wire.previous_id
+
+    @property
+    def carries_traits(self) -> bool:
+        """Whether it is an `identify` that says something about the customer."""
+        return self._wire.type == "identify" and len(self._wire.traits) > 2
+
+    @property
+    def traits(self) -> dict[str, Any]:
+        return _object.decode(self._wire.traits)
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The touchpoint as a document that dotted paths walk through."""
+        if self._parts is None:
+            wire = self._wire
+            self._parts = {
+                "id": wire.id, "type": wire.type, "event": wire.event, "source": wire.source, "channel": wire.channel,
+                "acquisition": wire.acquisition, "ids": wire.ids, "properties": _object.decode(wire.properties),
+                "traits": _object.decode(wire.traits), "context": _object.decode(wire.context),
+            }  # fmt: skip
+        return self._parts
+
+
+def decode_touch(data: bytes, rules: IdentityRules) -> Touch:
+    """A touchpoint from its bytes; Undecodable if they are none."""
+    try:
+        return Touch(_wire.decode(data), data, rules)
+    except (msgspec.DecodeError, ValueError, OverflowError, RecursionError) as error:
+        raise Undecodable(str(error)) from error
+
+
+def decode(data: bytes, rules: IdentityRules) -> Touch | Revocation | Withdrawal:
+    """A record of the log; Undecodable if it is neither a touchpoint nor a command."""
+    if data.startswith(b'{"command"'):
+        try:
+            return _command.decode(data)
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            raise Undecodable(str(error)) from error
+    return decode_touch(data, rules)
+
+
+def dig(document: Any, path: str) -> Any:
+    """What lies at a dotted path, MISSING if nothing does. A key with dots in it is found as well."""
+    node = document
+    if isinstance(node, dict) and path in node:
+        return node[path]
+    head, _, rest = path.partition(".")
+    if not rest or not isinstance(node, dict) or head not in node:
+        return MISSING
+    return dig(node[head], rest)
+
+
+MISSING: Any = object()
