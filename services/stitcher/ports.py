@@ -14,6 +14,7 @@ from uuid import UUID
 
 from services.stitcher.journey.facts import Rollups
 from services.stitcher.journey.fold import Journey
+from services.stitcher.journey.identity import Alias, Link, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,37 +26,6 @@ class Identifier:
     degree: int
     aliased: bool
     new: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Evidence summed up: its first and last moment and the touchpoints that say so."""
-
-    earliest: int
-    earliest_id: str
-    latest: int
-    latest_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A row of `links`."""
-
-    lower: str
-    higher: str
-    span: Span
-    revoked: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Alias:
-    """A row of `aliases`; a < b."""
-
-    a: str
-    b: str
-    time: int
-    touchpoint_id: str
-    revoked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +113,11 @@ class Unit(Protocol):
         """Inserts what is missing of ``keys``, locks their components in sorted order (again, until what was read is
         what is locked), then makes one component of each group in ``unions``. Answers all of ``keys``."""
 
-    async def links_up(self, lowers: Iterable[str], shared_above: int) -> tuple[dict[str, Identifier], list[Link]]:
-        """All links of these and, climbing, of what they link to; not those of shared ones (degree above) unless
-        their links are few enough anyway. Also the identifiers met."""
+    async def links_up(
+        self, lowers: Iterable[str], pairs: Iterable[tuple[str, str]], shared_above: int
+    ) -> tuple[dict[str, Identifier], list[Link]]:
+        """All links of these lowers and, climbing, of what they link to, leaving out the links of shared ones
+        (degree above); and these very (lower, higher) pairs, whatever the degree. Also the identifiers met."""
 
     async def hours(self, lowers: Iterable[str]) -> dict[tuple[str, str, int], Span]:
         """The evidence by hour of these lowers."""
@@ -154,13 +126,14 @@ class Unit(Protocol):
         """All aliases within the components of these user ids."""
 
     async def family(self, keys: Iterable[str], shared_above: int) -> Family:
-        """Down, up, down: all below ``keys``, all above those, all below those, with the links between them; aliases
-        are followed both ways. Going down stops at a shared identifier unless it is one of ``keys``."""
+        """``keys`` with the whole alias groups of those that have one; all identifiers below them, not entering a
+        shared one on the way down unless it is one of ``keys``; then, upwards, every link of everything found so far
+        and what those link to: no link of an unshared member is left out, so that each can be climbed from."""
 
-    async def revoked(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Those (lower, higher) pairs, or alias pairs, that a revocation in force names."""
-
-    async def revocations(self, ids: Iterable[UUID]) -> dict[UUID, StoredRevocation]: ...
+    async def revocations(
+        self, ids: Iterable[UUID], pairs: Iterable[tuple[str, str]]
+    ) -> dict[UUID, StoredRevocation]:
+        """Those with these ids, and all that name one of these pairs (lower, higher; of an alias: smaller, larger)."""
 
     async def insert_touchpoints(self, rows: Sequence[TouchpointRow]) -> list[TouchpointRow]:
         """Stores those that are new by (identifier, id). Answers the rows already there for the others."""

@@ -130,8 +130,7 @@ class Fold:
 
 def _enter(journey: Journey, touch: Touch, stage: int) -> None:
     journey.visits.append(Visit(stage, touch.time, touch.id, touch.time))
-    if stage > journey.furthest:
-        journey.furthest = stage
+    journey.furthest = max(journey.furthest, stage)
 
 
 def _tell(journey: Journey, touch: Touch, match: Match) -> None:

@@ -3,12 +3,57 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+from typing import Final
 
 from shared.identifiers import IdentityRules
+from shared.touchpoint import HOUR
 
-FOREVER = 2**62
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Evidence summed up: its first and last moment and the touchpoints that say so (of equal times the smaller id)."""
+
+    earliest: int
+    earliest_id: str
+    latest: int
+    latest_id: str
+
+    @classmethod
+    def at(cls, time: int, touchpoint_id: str) -> Span:
+        """The evidence of one touchpoint."""
+        return cls(time, touchpoint_id, time, touchpoint_id)
+
+    def merged(self, other: Span) -> Span:
+        """Both pieces of evidence as one."""
+        earliest = min((self.earliest, self.earliest_id), (other.earliest, other.earliest_id))
+        latest = min((-self.latest, self.latest_id), (-other.latest, other.latest_id))
+        return Span(*earliest, -latest[0], latest[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A row of `links`."""
+
+    lower: str
+    higher: str
+    span: Span
+    revoked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A row of `aliases`; a < b."""
+
+    a: str
+    b: str
+    time: int
+    touchpoint_id: str
+    revoked: bool
+
+
+FOREVER: Final = 2**62
 Point = tuple[int, str]  # (time, higher identifier)
 
 
@@ -16,10 +61,11 @@ class Ladder:
     """The evidence that counts, ready to be climbed. Built from active (not revoked) evidence only.
 
     ``targets``: lower -> its different higher identifiers; ``points``: lower -> [(time, higher)], needed only where
-    there are several targets; ``names``: user id -> the smallest of its alias group.
+    there are several targets; ``names``: user id -> the smallest of its alias group; ``shared``: identifiers that
+    stand for several customers, so that climbing stops at them.
     """
 
-    __slots__ = ("_names", "_points", "_rules", "_targets")
+    __slots__ = ("_names", "_points", "_targets", "shared")
 
     def __init__(
         self,
@@ -27,13 +73,10 @@ class Ladder:
         targets: Mapping[str, frozenset[str] | set[str]],
         points: Mapping[str, Iterable[Point]],
         names: Mapping[str, str],
+        shared: Set[str],
     ) -> None:
-        self._rules, self._targets, self._names = rules, targets, names
+        self._targets, self._names, self.shared = targets, names, shared
         self._points = {lower: _steps(given, rules) for lower, given in points.items()}
-
-    def shared(self, key: str) -> bool:
-        """Whether an identifier stands for more than one customer, so that climbing stops at it."""
-        return len(self._targets.get(key, ())) > self._rules.shared_above
 
     def climb(self, key: str, time: int) -> str:
         """The root identifier that ``key`` resolves to at an instant (design.md section 5, rule 2)."""
@@ -50,13 +93,13 @@ class Ladder:
             if one in found:
                 continue
             found |= {one, self._names.get(one, one)}
-            if not self.shared(one):
+            if one not in self.shared:
                 todo.extend(self._targets.get(one, ()))
         return found
 
     def _next(self, key: str, time: int) -> str | None:
         targets = self._targets.get(key)
-        if not targets or len(targets) > self._rules.shared_above:
+        if not targets or key in self.shared:
             return None
         if len(targets) == 1:
             return next(iter(targets))
@@ -99,8 +142,6 @@ def pairs_of(ids: Mapping[str, str], rules: IdentityRules) -> list[tuple[str, st
     return [(lower, known[0]) for lower in known[1:]]
 
 
-def merge_span(old: Any, new: Any, make: Any) -> Any:
-    """Two pieces of evidence as one: the earliest and the latest, of equal times the smaller touchpoint id."""
-    earliest = min((old.earliest, old.earliest_id), (new.earliest, new.earliest_id))
-    latest = min((-old.latest, old.latest_id), (-new.latest, new.latest_id))
-    return make(*earliest, -latest[0], latest[1])
+def hour_of(time: int) -> int:
+    """The UTC hour that evidence is kept by, as the instant it begins."""
+    return time - time % HOUR

@@ -1,0 +1,429 @@
+"""One batch: lock, resolve identity, fold, write. Asks the unit of work for what the pure core needs, in order."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from services.stitcher.journey.batch import Batch, first_received, pair_of
+from services.stitcher.journey.changes import changes, record
+from services.stitcher.journey.evidence import Evidence, Pair, changed, downwards, with_batch
+from services.stitcher.journey.facts import State, add_difference, add_restated, state_of
+from services.stitcher.journey.fold import Journey, resume
+from services.stitcher.journey.identity import FOREVER, Ladder, Link
+from services.stitcher.journey.profile import Traits, fold_on, plain, traits_before, with_traits
+from services.stitcher.journey.rules import Plan
+from services.stitcher.journey.touch import Touch, decode_touch
+from services.stitcher.ports import Changes, Identifier, Profile, StoredRevocation, TouchpointRow, Unit
+from shared import identifiers
+from shared.identifiers import IdentityRules
+from shared.tables import OPEN
+from shared.touchpoint import micros
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a batch did, for telemetry. ``refolds`` by cause: late, link, copy."""
+
+    stitched: int = 0
+    duplicates: int = 0
+    refolds: Counter[str] = field(default_factory=Counter)
+    received_at: list[int] = field(default_factory=list)
+
+
+@lru_cache(maxsize=500_000)
+def uid(key: str) -> UUID:
+    """`shared.identifiers.uid`, remembered."""
+    return identifiers.uid(key)
+
+
+async def stitch(
+    unit: Unit, batch: Batch, plans: Sequence[Plan], rules: IdentityRules, clock: int, now: int
+) -> Outcome:
+    """Takes a batch into the tables through one unit of work. ``clock`` is the instant up to which time has closed
+    journeys, ``now`` the worker's; both in microseconds."""
+    return await _Stitching(unit, batch, plans, rules, clock, now).run()
+
+
+class _Stitching:
+    """The state of one batch on its way; each method is one step, called in the order of `run`."""
+
+    def __init__(
+        self, unit: Unit, batch: Batch, plans: Sequence[Plan], rules: IdentityRules, clock: int, now: int
+    ) -> None:
+        self.unit, self.batch, self.plans, self.rules = unit, batch, plans, rules
+        self.clock, self.now = clock, now
+        self.changes = Changes()
+        self.outcome = Outcome()
+        self.known: dict[str, Identifier] = {}
+        self.commands: set[UUID] = set()
+        self.named: set[Pair] = set()
+        self.in_force: dict[Pair, bool] = {}
+        self.before, self.after = Evidence(), Evidence()
+        self.affected: dict[str, int] = {}  # root -> the earliest instant at which its touchpoints change
+        self.causes: dict[str, str] = {}
+        self.gained: Counter[str] = Counter()  # root -> touchpoints more or less than before
+        self.arrivals: defaultdict[str, list[Touch]] = defaultdict(list)
+        self.journeys_before: dict[UUID, tuple[str, Journey]] = {}  # by journey: (root, as stored)
+        self.journeys_after: dict[UUID, tuple[str, Journey]] = {}
+
+    async def run(self) -> Outcome:
+        pairs = self.batch.pairs()
+        await self._lock(pairs)
+        await self._load_evidence(pairs)
+        self.in_force = await self._in_force(pairs)
+        self.after = with_batch(self.before, pairs, self.batch.hours, self.batch.aliases, self.in_force)
+        fresh, replaced = await self._store_touchpoints()
+        lowers = {lower for lower, _ in {*pairs, *self.in_force}}
+        new = {key: one.new for key, one in self.known.items()}
+        elsewhere = changed(self.before, self.after, lowers, new, pairs, self.rules)
+        if elsewhere:
+            await self._load_family({*elsewhere, *(h for (low, h) in self.after.links if low in elsewhere)})
+            await self._move(elsewhere, {(touch.key, touch.id) for touch in [*fresh, *(t for _, t in replaced)]})
+        self._arrive(fresh, replaced)
+        await self._fold()
+        self._compare_journeys()
+        self._write_identity(pairs)
+        await self.unit.write(self.changes)
+        return self.outcome
+
+    # --- Identity ----------------------------------------------------------------------------------------------------
+
+    async def _lock(self, pairs: Iterable[Pair]) -> None:
+        """Locks all that the batch touches, what its commands name included."""
+        batch = self.batch
+        self.commands = {UUID(command.id) for command in [*batch.revocations, *batch.withdrawals]}
+        stored = await self.unit.revocations(self.commands, ()) if self.commands else {}
+        self.named = {pair_of(command) for command in batch.revocations}
+        self.named |= {(r.lower, r.higher) for r in stored.values() if r.lower is not None and r.higher is not None}
+        keys = batch.keys | {key for pair in self.named for key in pair}
+        self.known = await self.unit.lock(keys, [*pairs, *batch.aliases, *self.named])
+
+    async def _in_force(self, pairs: Iterable[Pair]) -> dict[Pair, bool]:
+        """Whether a revocation is in force, of the pairs that commands name and of those seen for the first time."""
+        unseen = {pair for pair in pairs if pair not in self.before.links}
+        unseen |= {pair for pair in self.batch.aliases if pair not in self.before.aliases}
+        suspects = self.named | unseen
+        if not suspects and not self.commands:
+            return {}
+        rows = with_commands(await self.unit.revocations(self.commands, suspects), self.batch)
+        self.changes.revocations = {id_: rows[id_] for id_ in self.commands}
+        active = {(r.lower, r.higher) for r in rows.values() if r.revoked_at is not None and r.withdrawn_at is None}
+        return {pair: pair in active for pair in suspects}
+
+    async def _load_evidence(self, pairs: Iterable[tuple[str, str]]) -> None:
+        wanted = {*pairs, *self.named}
+        lowers = {lower for lower, _ in wanted} | {touch.key for touch in self.batch.touches.values()}
+        lowers = {key for key in lowers if not key.startswith("user_id:")}
+        found, links = await self.unit.links_up(lowers, wanted, self.rules.shared_above) if lowers else ({}, [])
+        self._learn(found, links)
+        await self._load_details()
+
+    def _learn(self, found: Mapping[str, Identifier], links: Iterable[Link]) -> None:
+        """Adds identifiers and links as they are in the tables to what was known before the batch."""
+        for key, identifier in found.items():
+            self.known.setdefault(key, identifier)
+        for link in links:
+            self.before.links[link.lower, link.higher] = link
+        self.before.degrees = {key: one.degree for key, one in self.known.items() if one.degree}
+
+    async def _load_details(self) -> None:
+        """The hours of those with several targets, and the aliases of those who have any."""
+        targets = defaultdict(set)
+        for lower, higher in [*self.before.links, *self.batch.pairs()]:
+            targets[lower].add(higher)
+        loaded = {lower for lower, _, _ in self.before.hours}
+        several = {lower for lower, highers in targets.items() if len(highers) > 1} - loaded
+        several = {key for key in several if key not in self.known or not self.known[key].new}
+        if several:
+            self.before.hours |= await self.unit.hours(several)
+        users = {key for key, one in self.known.items() if one.aliased} | {k for pair in self.batch.aliases for k in pair}
+        if users:
+            for alias in await self.unit.aliases(users):
+                self.before.aliases[alias.a, alias.b] = alias
+
+    async def _load_family(self, keys: Iterable[str]) -> None:
+        """All identifiers and links that a change of these may concern; before and after."""
+        family = await self.unit.family(keys, self.rules.shared_above)
+        self._learn(family.identifiers, family.links)
+        await self._load_details()
+        self.after = with_batch(
+            self.before, self.batch.pairs(), self.batch.hours, self.batch.aliases, self.in_force
+        )
+
+    # --- Touchpoints -------------------------------------------------------------------------------------------------
+
+    async def _store_touchpoints(self) -> tuple[list[Touch], list[tuple[Touch, Touch]]]:
+        """Stores the batch's touchpoints. Answers those that are new, and (old, new) where a copy takes over."""
+        touches = self.batch.touches
+        rows = [_row(touches[name]) for name in sorted(touches)]
+        already = await self.unit.insert_touchpoints(rows) if rows else []
+        self.outcome.stitched = len(rows) - len(already)
+        self.outcome.duplicates = self.batch.received - self.outcome.stitched
+        taken = {(row.identifier, row.id) for row in already}
+        fresh = [touch for name, touch in touches.items() if name not in taken]
+        self.outcome.received_at = [touch.received_at for touch in fresh]
+        replaced = []
+        for row in already:
+            old, copy = decode_touch(row.data, self.rules), touches[row.identifier, row.id]
+            if first_received(old, copy) is copy and copy.data != old.data:
+                replaced.append((old, copy))
+        if replaced:
+            await self.unit.replace_touchpoints([_row(copy) for _, copy in replaced])
+        return fresh, replaced
+
+    async def _move(self, elsewhere: Mapping[str, int | None], ours: set[tuple[str, str]]) -> None:
+        """Finds the stored touchpoints that now belong to somebody else."""
+        below = downwards(elsewhere, self.before, self.after)
+        was, now = self.before.ladder(self.rules), self.after.ladder(self.rules)
+        for row in await self.unit.touchpoints(below):
+            if (row.identifier, row.id) in ours:
+                continue
+            origin, target = was.climb(row.identifier, row.time), now.climb(row.identifier, row.time)
+            if origin != target:
+                self._touch(origin, row.time, -1, "link")
+                self._touch(target, row.time, 1, "link")
+
+    def _arrive(self, fresh: Iterable[Touch], replaced: Iterable[tuple[Touch, Touch]]) -> None:
+        """Gives the batch's touchpoints to their profiles."""
+        was, now = self.before.ladder(self.rules), self.after.ladder(self.rules)
+        for touch in fresh:
+            root = now.climb(touch.key, touch.time)
+            self.arrivals[root].append(touch)
+            self.gained[root] += 1
+        for old, copy in replaced:
+            self._touch(was.climb(old.key, old.time), old.time, -1, "copy")
+            self._touch(now.climb(copy.key, copy.time), copy.time, 1, "copy")
+
+    def _touch(self, root: str, time: int, gained: int, cause: str) -> None:
+        self.affected[root] = min(time, self.affected.get(root, time))
+        self.causes.setdefault(root, cause)
+        self.gained[root] += gained
+
+    # --- Folding -----------------------------------------------------------------------------------------------------
+
+    async def _fold(self) -> None:
+        """Folds every profile that got, lost or changed touchpoints: straight on where all is later, else again."""
+        roots = {*self.arrivals, *self.affected}
+        if not roots:
+            return
+        stored = await self.unit.profiles([uid(root) for root in roots])
+        profiles = {root: stored.get(uid(root)) or _blank(root) for root in roots}
+        for root, touches in self.arrivals.items():
+            first = min(touch.time for touch in touches)
+            if root in self.affected:
+                self.affected[root] = min(first, self.affected[root])
+            elif first <= profiles[root].last_time:
+                self.affected[root] = first
+                self.causes[root] = "late"
+        self.outcome.refolds.update(self.causes[root] for root in self.affected)
+        await self._go_on({root: profiles[root] for root in roots if root not in self.affected})
+        if self.affected:
+            await self._fold_again({root: profiles[root] for root in self.affected})
+
+    async def _go_on(self, profiles: Mapping[str, Profile]) -> None:
+        """The fast path: everything that arrived is later than everything known."""
+        wanted = [journey for profile in profiles.values() for journey in profile.journeys.values()]
+        stored = await self.unit.journeys(wanted) if wanted else {}
+        for root, profile in profiles.items():
+            touches = self.arrivals[root]
+            if len(touches) > 1:
+                touches.sort(key=lambda touch: (touch.time, touch.id))
+            before = {
+                stored[id_][1].map_id: stored[id_][1] for id_ in profile.journeys.values() if id_ in stored
+            }
+            self.journeys_before |= {journey.journey_id: (root, journey) for journey in before.values()}
+            last = {}
+            for plan in self.plans:
+                known = before.get(plan.map_id)
+                journeys, _ = fold_on(plan, [known.copy()] if known else [], touches, profile.traits)
+                self.journeys_after |= {journey.journey_id: (root, journey) for journey in journeys}
+                if journeys:
+                    last[plan.map_id] = journeys[-1].journey_id
+            traits = profile.traits
+            for touch in touches:
+                if touch.carries_traits:
+                    traits = with_traits(traits, touch)
+            self._write_profile(profile, max(profile.last_time, touches[-1].time), traits, last)
+
+    async def _fold_again(self, profiles: Mapping[str, Profile]) -> None:
+        """The slow path: from the last visit that nothing before the change can touch."""
+        await self._load_family(profiles)
+        ladder = self.after.ladder(self.rules)
+        reach = {key: ladder.reach(key) for key in self.known}
+        below: defaultdict[str, list[str]] = defaultdict(list)
+        for key, roots in reach.items():
+            for root in roots & profiles.keys():
+                below[root].append(key)
+        journeys: defaultdict[tuple[str, int], list[Journey]] = defaultdict(list)
+        by_uid = {profile.profile_id: root for root, profile in profiles.items()}
+        for profile_id, journey in await self.unit.journeys_of(by_uid):
+            journeys[by_uid[profile_id], journey.map_id].append(journey)
+            self.journeys_before[journey.journey_id] = (by_uid[profile_id], journey)
+        resumptions = {
+            (root, plan.map_id): resume(plan, journeys[root, plan.map_id], self.affected[root])
+            for root in profiles for plan in self.plans
+        }  # fmt: skip
+        touches = await self._touches_of(profiles, below, ladder, {
+            root: min((resumptions[root, plan.map_id].since or 0 for plan in self.plans), default=self.affected[root])
+            for root in profiles
+        })  # fmt: skip
+        speaking = await self._speaking(profiles, below, ladder)
+        for root, profile in profiles.items():
+            last = {}
+            for plan in self.plans:
+                again = resumptions[root, plan.map_id]
+                traits = traits_before(speaking[root], again.since)
+                kept = [_as_of(plan, journey, journeys[root, plan.map_id], speaking[root]) for journey in again.journeys]
+                mine = [touch for touch in touches[root] if again.since is None or touch.time >= again.since]
+                folded, _ = fold_on(plan, kept, mine, traits)
+                self.journeys_after |= {journey.journey_id: (root, journey) for journey in folded}
+                if folded:
+                    last[plan.map_id] = folded[-1].journey_id
+            latest = max([profile.last_time, *(touch.time for touch in touches[root])])
+            self._write_profile(profile, latest, traits_before(speaking[root], None), last)
+
+    async def _touches_of(
+        self, profiles: Iterable[str], below: Mapping[str, list[str]], ladder: Ladder, since: Mapping[str, int]
+    ) -> dict[str, list[Touch]]:
+        """Each profile's own touchpoints from an instant on, in order of time."""
+        wanted: dict[str, int | None] = {}
+        for root in profiles:
+            for key in below[root]:
+                wanted[key] = min(since[root], wanted.get(key) or FOREVER)
+        found: dict[str, list[Touch]] = {root: [] for root in profiles}
+        for row in await self.unit.touchpoints(wanted):
+            root = ladder.climb(row.identifier, row.time)
+            if root in found and row.time >= since[root]:
+                found[root].append(decode_touch(row.data, self.rules))
+        for touches in found.values():
+            touches.sort(key=lambda touch: (touch.time, touch.id, touch.key))
+        return found
+
+    async def _speaking(
+        self, profiles: Iterable[str], below: Mapping[str, list[str]], ladder: Ladder
+    ) -> dict[str, list[Touch]]:
+        """Each profile's touchpoints that carry traits."""
+        keys = {key for root in profiles for key in below[root]}
+        found: dict[str, list[Touch]] = {root: [] for root in profiles}
+        for row in await self.unit.trait_touchpoints(keys):
+            root = ladder.climb(row.identifier, row.time)
+            if root in found:
+                found[root].append(decode_touch(row.data, self.rules))
+        return found
+
+    def _write_profile(self, profile: Profile, last_time: int, traits: Traits, journeys: dict[int, UUID]) -> None:
+        count = profile.touchpoints + self.gained[profile.key]
+        self.changes.profiles[profile.profile_id] = Profile(
+            profile.profile_id, profile.key, count, last_time, traits, journeys, profile.sequence
+        )
+
+    # --- What comes out ----------------------------------------------------------------------------------------------
+
+    def _compare_journeys(self) -> None:
+        """Rollup deltas, changes told to others, and the rows to write, for each journey that differs."""
+        plans = {plan.map_id: plan for plan in self.plans}
+        for journey_id in {**self.journeys_before, **self.journeys_after}:
+            old, new = self.journeys_before.get(journey_id), self.journeys_after.get(journey_id)
+            map_id = (new or old)[1].map_id  # type: ignore[index]
+            if map_id in plans:
+                self._compare(plans[map_id], journey_id, old, new)
+
+    def _compare(
+        self, plan: Plan, journey_id: UUID, old: tuple[str, Journey] | None, new: tuple[str, Journey] | None
+    ) -> None:
+        if old and new and old[0] == new[0] and old[1] is new[1]:
+            return
+        before = (old[1], State(*old[1].counted, None)) if old and old[1].counted else None
+        after = (new[1], state_of(new[1], plan, self.clock)) if new else None
+        differs = add_difference(self.changes.rollups, plan, before, after, self.clock)
+        late = (new or old)[0] in self.affected if (new or old) else False
+        reopened = bool(before and after and before[1].status != OPEN and after[1].status == OPEN)
+        if before and before[0].restated:
+            add_restated(self.changes.rollups, plan, before[0], -1)
+        if new and after:
+            journey = new[1]
+            journey.restated = bool(before and (before[0].restated or (differs and (late or reopened))))
+            if journey.restated:
+                add_restated(self.changes.rollups, plan, journey, 1)
+            journey.counted = after[1][:3]
+            self.changes.journeys[journey_id] = (uid(new[0]), journey)
+        else:
+            self.changes.gone.add(journey_id)
+        if old and new and old[0] != new[0]:
+            self._tell(plan, old[0], journey_id, before, None)
+            self._tell(plan, new[0], journey_id, None, after, moved=True)
+        else:
+            self._tell(plan, (new or old or ("", None))[0], journey_id, before, after)
+
+    def _tell(
+        self, plan: Plan, root: str, journey_id: UUID, before: Any, after: Any, moved: bool = False
+    ) -> None:
+        """Puts what changed into the outbox, numbered for the profile."""
+        told = [("restated", after[0].last_at, None, after[0].stage)] if moved else changes(before, after)
+        for change in told:
+            profile = self.changes.profiles[uid(root)]
+            profile = replace(profile, sequence=profile.sequence + 1)
+            self.changes.profiles[profile.profile_id] = profile
+            line = record(change, plan, profile.profile_id, profile.sequence, journey_id, after)
+            self.changes.outbox.append((profile.profile_id, line))
+
+    def _write_identity(self, pairs: Iterable[Pair]) -> None:
+        """What became of identifiers and links."""
+        changes, ladder = self.changes, self.after.ladder(self.rules)
+        for key, identifier in self.known.items():
+            profile = uid(ladder.climb(key, FOREVER))
+            if profile != identifier.profile:
+                changes.profile_of[key] = profile
+            degree = self.after.degrees.get(key, 0)
+            if degree != identifier.degree:
+                changes.degrees[key] = degree
+        changes.links = {
+            pair: link for pair in {*pairs, *self.in_force}
+            if (link := self.after.links.get(pair)) is not None and link != self.before.links.get(pair)
+        }  # fmt: skip
+        changes.hours = {
+            name: self.after.hours[name] for name in self.batch.hours
+            if self.after.hours[name] != self.before.hours.get(name)
+        }  # fmt: skip
+        changes.aliases = {
+            pair: alias for pair in {*self.batch.aliases, *self.in_force}
+            if (alias := self.after.aliases.get(pair)) is not None and alias != self.before.aliases.get(pair)
+        }  # fmt: skip
+        changes.aliased = {key for pair in self.batch.aliases for key in pair}
+
+
+def with_commands(rows: Mapping[UUID, StoredRevocation], batch: Batch) -> dict[UUID, StoredRevocation]:
+    """Revocations as the batch's commands leave them."""
+    after = dict(rows)
+    for command in batch.revocations:
+        id_, (lower, higher) = UUID(command.id), pair_of(command)
+        kind = "link" if command.alias is None else "alias"
+        withdrawn = after[id_].withdrawn_at if id_ in after else None
+        revoked_at = micros(command.received_at)
+        after[id_] = StoredRevocation(id_, kind, lower, higher, command.reason, revoked_at, withdrawn)
+    for withdrawal in batch.withdrawals:
+        id_ = UUID(withdrawal.id)
+        known = after.get(id_) or StoredRevocation(id_, None, None, None, "", None, None)
+        after[id_] = replace(known, withdrawn_at=micros(withdrawal.received_at))
+    return after
+
+
+def _as_of(plan: Plan, kept: Journey, stored: Iterable[Journey], speaking: Iterable[Touch]) -> Journey:
+    """A journey that was cut short had the segments of its last touchpoint then."""
+    whole = next(journey for journey in stored if journey.journey_id == kept.journey_id)
+    if kept is not whole and kept.last_at != whole.last_at:
+        kept.segments = plan.segments(plain(traits_before(speaking, kept.last_at + 1)))
+    return kept
+
+
+def _row(touch: Touch) -> TouchpointRow:
+    return TouchpointRow(touch.key, touch.id, touch.time, touch.received_at, touch.carries_traits, touch.data)
+
+
+def _blank(root: str) -> Profile:
+    return Profile(uid(root), root, 0, -FOREVER, {}, {}, 0)
