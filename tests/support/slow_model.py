@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -240,7 +241,7 @@ def stage_position(m: JourneyMap, touchpoint: Touchpoint) -> int:
 
 
 def value_of(m: JourneyMap, touchpoint: Touchpoint) -> int:
-    found = ABSENT if m.value is None else look_up(document(touchpoint), m.value)
+    found: Any = ABSENT if m.value is None else look_up(document(touchpoint), m.value)
     return round(Fraction(found) * MILLION) if is_number(found) else 0
 
 
@@ -491,7 +492,7 @@ def steps(journey: Journey) -> list[tuple[str | None, str, int, int | None]]:
     """Each (from, to, when, microseconds spent in ``from``): the start, the transitions, the end."""
     visits = journey["visits"]
     found: list[tuple[str | None, str, int, int | None]] = [(None, visits[0]["stage"], visits[0]["entered_at"], None)]
-    for left, entered in zip(visits, visits[1:], strict=False):
+    for left, entered in pairwise(visits):
         at = entered["entered_at"]
         found.append((left["stage"], entered["stage"], at, at - left["entered_at"]))
     if journey["closed_at"] is not None:
