@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -67,3 +69,13 @@ def key(kind: str, value: str) -> str:
 def uid(key: str) -> UUID:
     """The id of an identifier (``kind:value``), and of the profile whose root it is: the same for ever."""
     return uuid5(NAMESPACE, key)
+
+
+def normalise(kind: str, value: str) -> str:
+    """A value as it is kept: emails lower-cased, phones digits and a leading ``+`` only, all trimmed and NFC."""
+    bare = value.strip()
+    if kind == "email":
+        bare = bare.lower()
+    elif kind == "phone":
+        bare = ("+" if bare.startswith("+") else "") + re.sub(r"[^0-9]", "", bare)
+    return unicodedata.normalize("NFC", bare)
