@@ -5,6 +5,14 @@ class Transient(Exception):
     """A deadlock or serialization failure: the same batch may be tried again at once."""
 
 
+class Unavailable(Exception):
+    """The database is away, and what became of the transaction is unknown: read the positions again, then go on."""
+
+
+class Paused(Exception):
+    """Somebody has all tables to himself (a replay): wait, then try again."""
+
+
 class Stale(Exception):
     """The partition's row is no longer ours: drop everything held in memory and join the group again."""
 
@@ -15,6 +23,10 @@ class Poison(Exception):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason, self.message = reason, message
+
+
+class Stuck(Exception):
+    """The process must stop, and be started again, because it gets nowhere; the text says why."""
 
 
 class Misconfigured(ValueError):

@@ -85,6 +85,18 @@ class Position:
     as_of: int | None = None  # None: leave it
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that nothing could be made of, and where it lay on the log."""
+
+    partition: int
+    offset: int
+    source: str
+    reason: str
+    message: str
+    data: bytes
+
+
 @dataclass(slots=True)
 class Changes:
     """All that one batch writes, apart from new touchpoints and identifiers, which are written as they are met."""
@@ -98,6 +110,7 @@ class Changes:
     revocations: dict[UUID, StoredRevocation] = field(default_factory=dict)
     profiles: dict[UUID, Profile] = field(default_factory=dict)
     journeys: dict[UUID, tuple[UUID, Journey]] = field(default_factory=dict)  # journey_id -> (profile_id, journey)
+    due: dict[UUID, int | None] = field(default_factory=dict)  # of ``journeys``: when the clock must look; None: never
     gone: set[UUID] = field(default_factory=set)  # journeys to delete
     rollups: Rollups = field(default_factory=Rollups)
     outbox: list[tuple[UUID, bytes]] = field(default_factory=list)  # (profile_id, record), in order

@@ -352,6 +352,7 @@ class _Stitching:
                 add_restated(self.changes.rollups, plan, journey, 1)
             journey.counted = after[1][:3]
             self.changes.journeys[journey_id] = (uid(new[0]), journey)
+            self.changes.due[journey_id] = after[1].due_at
         else:
             self.changes.gone.add(journey_id)
         if old and new and old[0] != new[0]:

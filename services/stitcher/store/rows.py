@@ -1,0 +1,132 @@
+"""Rows of the tables <-> values of the core; nothing here touches the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from services.stitcher.journey.facts import Cell, Cohort, Rollups
+from services.stitcher.journey.fold import Journey
+from services.stitcher.journey.identity import Link, Span
+from services.stitcher.ports import Identifier, Profile, TouchpointRow
+from shared.tables import Visit
+
+Row = Sequence[Any]
+Columns = list[list[Any]]
+
+_pack = msgspec.msgpack.Encoder(uuid_format="bytes").encode
+_visits = msgspec.msgpack.Decoder(list[Visit]).decode
+_traits = msgspec.msgpack.Decoder(dict[str, tuple[int, str, Any]]).decode
+_last_journeys = msgspec.msgpack.Decoder(dict[int, UUID]).decode
+
+
+def columns(rows: Iterable[Row], width: int) -> Columns:
+    """Rows as the arrays that a statement unnests."""
+    found = [list(column) for column in zip(*rows, strict=True)]
+    return found or [[] for _ in range(width)]
+
+
+def array(values: Iterable[str]) -> str:
+    """A text array as PostgreSQL reads it."""
+    quoted = ('"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for value in values)
+    return "{" + ",".join(quoted) + "}"
+
+
+def numbers(values: Iterable[int]) -> str:
+    """An array of numbers as PostgreSQL reads it."""
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def identifier(row: Row, new: bool = False) -> Identifier:
+    """From uid, key, component, profile, degree, aliased."""
+    return Identifier(row[1], row[3], row[4], row[5], new)
+
+
+def span(row: Row) -> Span:
+    """From earliest, earliest_id, latest, latest_id."""
+    return Span(*row)
+
+
+def link(row: Row, key_of: Any) -> Link:
+    """From lower, higher, the span and revoked; ``key_of`` names uids."""
+    return Link(key_of(row[0]), key_of(row[1]), Span(row[2], row[3], row[4], row[5]), row[6])
+
+
+def touchpoint(row: Row, key: str) -> TouchpointRow:
+    """From identifier (``key``), id, time, received_at, traits, data."""
+    return TouchpointRow(key, row[1], row[2], row[3], row[4], row[5])
+
+
+def profile(row: Row) -> Profile:
+    """From profile_id, key, touchpoints, last_time, traits, journeys, sequence."""
+    return Profile(row[0], row[1], row[2], row[3], _traits(row[4]), _last_journeys(row[5]), row[6])
+
+
+def profile_row(one: Profile) -> Row:
+    return (
+        one.profile_id, one.touchpoints, one.last_time, _pack(one.traits), _pack(one.journeys), one.sequence,
+    )  # fmt: skip
+
+
+def journey(row: Row) -> tuple[UUID, Journey]:
+    """From the columns of `sql.JOURNEYS`: (profile_id, journey)."""
+    (
+        profile_id, journey_id, map_id, status, stalled, furthest, touchpoints, started_at, last_at, deadline,
+        closed_at, closed_early, converted_at, value, channel, acquisition, source, segments, visits, restated,
+    ) = row  # fmt: skip
+    return profile_id, Journey(
+        journey_id=journey_id,
+        map_id=map_id,
+        channel=channel,
+        acquisition=acquisition,
+        source=source,
+        started_at=started_at,
+        last_at=last_at,
+        deadline=deadline,
+        segments=tuple(segments),
+        visits=_visits(visits),
+        furthest=furthest,
+        touchpoints=touchpoints,
+        converted_at=converted_at,
+        value=int(value),
+        closed_at=closed_at if closed_early else None,
+        early=closed_early,
+        restated=restated,
+        counted=(status, stalled, closed_at),
+    )
+
+
+def journey_row(profile_id: UUID, one: Journey, due_at: int | None) -> Row:
+    """In the order of `sql.UPSERT_JOURNEYS`; status, stalled and closed_at are as counted."""
+    assert one.counted is not None, "a journey is stored as it was counted"
+    status, stalled, closed_at = one.counted
+    return (
+        one.journey_id, profile_id, one.map_id, status, stalled, one.visits[-1].stage, one.furthest,
+        numbers(sorted({visit.stage for visit in one.visits})), one.touchpoints, one.started_at, one.last_at,
+        one.deadline, closed_at, one.early, one.converted_at, one.value, one.channel, one.acquisition, one.source,
+        array(one.segments) if one.segments else "{}", _pack(one.visits), one.restated, due_at,
+    )  # fmt: skip
+
+
+CohortRow = tuple[int, int, int, Cohort]  # cell_id, tier, at
+FlowRow = tuple[int, int, int, int, int, int, int]  # cell_id, tier, at, from_stage, to_stage, bucket, n
+
+
+def cohort_rows(rollups: Rollups, cell_ids: dict[Cell, int]) -> list[CohortRow]:
+    """What is not nothing, in the order of the key."""
+    rows = [
+        (cell_ids[cell], tier, at, delta)
+        for (cell, tier, at), delta in rollups.cohort.items()
+        if delta.value or delta.restated or any(delta.counts)
+    ]
+    rows.sort(key=itemgetter(0, 1, 2))
+    return rows
+
+
+def flow_rows(rollups: Rollups, cell_ids: dict[Cell, int]) -> list[FlowRow]:
+    """What is not nothing, in the order of the key."""
+    return sorted((cell_ids[key[0]], *key[1:], n) for key, n in rollups.flow.items() if n)

@@ -1,0 +1,415 @@
+"""Every statement of the stitcher's transactions, by name, with a sentence each. Arrays in, rows out, keys sorted.
+
+The connections that run these find rows by index only (`pool.py`), so none of them may depend on a sequential scan.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+# --- The transaction and its fence -----------------------------------------------------------------------------------
+
+# Joins those who stitch; false while a replay has everything to itself.
+JOIN: Final = "select pg_try_advisory_xact_lock_shared($1)"
+
+# Moves a topic's offsets, all of them or fewer rows come back; and what the clock says.
+FENCE: Final = """
+    update partitions p
+    set next_offset = g.next, end_offset = g.end_offset, updated_at = $7,
+        as_of = greatest(p.as_of, g.as_of)
+    from unnest($2::int[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $8::bigint[])
+        as g(partition, epoch, expected, next, end_offset, as_of)
+    where p.topic = $1 and p.partition = g.partition and p.epoch = g.epoch and p.next_offset = g.expected
+    returning (select now from clock)
+"""
+
+# What the clock says.
+CLOCK: Final = "select now from clock"
+
+# Takes partitions over: a new epoch each, and where to go on.
+CLAIM: Final = """
+    insert into partitions (topic, partition, epoch, owner, updated_at)
+    select $1, g.partition, 1, $3, $4 from unnest($2::int[]) as g(partition) order by g.partition
+    on conflict (topic, partition) do update
+    set epoch = partitions.epoch + 1, owner = excluded.owner, updated_at = excluded.updated_at
+    returning partition, epoch, next_offset
+"""
+
+# Where partitions stand now.
+POSITIONS: Final = "select partition, epoch, next_offset from partitions where topic = $1 and partition = any($2::int[])"
+
+# --- Identifiers and their components --------------------------------------------------------------------------------
+
+# Identifiers by uid.
+IDENTIFIERS: Final = """
+    select uid, key, component, profile, degree, aliased from identifiers where uid = any($1::uuid[])
+"""
+
+# Adds those that nobody has added yet; answers which they are.
+INSERT_IDENTIFIERS: Final = """
+    insert into identifiers (uid, key, component, profile)
+    select uid, key, component, uid from unnest($1::uuid[], $2::text[], $3::uuid[]) as g(uid, key, component)
+    order by uid
+    on conflict (uid) do nothing
+    returning uid
+"""
+
+# Locks components, the rows whose uid they are, in the one order that all keep to.
+LOCK_COMPONENTS: Final = "select uid from identifiers where uid = any($1::uuid[]) order by uid for update"
+
+# How many identifiers a component has, counted no further than a thousand.
+COMPONENT_SIZES: Final = """
+    select c, (select count(*) from (select from identifiers where component = c limit 1000) some)
+    from unnest($1::uuid[]) as g(c)
+"""
+
+# Makes components part of others.
+UNITE_COMPONENTS: Final = """
+    update identifiers i set component = g.winner
+    from unnest($1::uuid[], $2::uuid[]) as g(loser, winner)
+    where i.component = g.loser
+"""
+
+# What identifiers climb to, how many higher ones they have, whether an alias names them; null leaves it.
+UPDATE_IDENTIFIERS: Final = """
+    update identifiers i
+    set profile = coalesce(g.profile, i.profile), degree = coalesce(g.degree, i.degree),
+        aliased = i.aliased or g.aliased
+    from unnest($1::uuid[], $2::uuid[], $3::int[], $4::bool[]) as g(uid, profile, degree, aliased)
+    where i.uid = g.uid
+"""
+
+# --- Evidence --------------------------------------------------------------------------------------------------------
+
+# Every link from these identifiers upwards, climbing through those that are not shared; and these very pairs.
+LINKS_UP: Final = """
+    with recursive climbed(uid) as (
+        select * from unnest($1::uuid[])
+        union
+        select l.higher
+        from climbed
+        join identifiers i on i.uid = climbed.uid and i.degree <= $2
+        join links l on l.lower = i.uid
+    )
+    select l.lower, l.higher, l.earliest, l.earliest_id, l.latest, l.latest_id, l.revoked
+    from climbed
+    join identifiers i on i.uid = climbed.uid and i.degree <= $2
+    join links l on l.lower = i.uid
+    union
+    select l.lower, l.higher, l.earliest, l.earliest_id, l.latest, l.latest_id, l.revoked
+    from unnest($3::uuid[], $4::uuid[]) as g(lower, higher)
+    join links l on l.lower = g.lower and l.higher = g.higher
+"""
+
+# These identifiers with their alias groups; all below, not entering shared ones; all that any of these links to.
+FAMILY: Final = """
+    with recursive members(uid) as (
+        select * from unnest($1::uuid[])
+        union
+        select other.uid
+        from members cross join lateral (
+            select b as uid from aliases where a = members.uid
+            union all
+            select a from aliases where b = members.uid
+        ) other
+    ),
+    below(uid) as (
+        select uid from members
+        union
+        select l.lower
+        from below
+        join links l on l.higher = below.uid
+        join identifiers i on i.uid = l.lower and i.degree <= $2
+    ),
+    above(uid) as (
+        select uid from below
+        union
+        select l.higher
+        from above
+        join identifiers i on i.uid = above.uid and i.degree <= $2
+        join links l on l.lower = i.uid
+    )
+    select i.uid, i.key, i.component, i.profile, i.degree, i.aliased
+    from above join identifiers i on i.uid = above.uid
+"""
+
+# All links of these lower identifiers.
+LINKS_OF: Final = """
+    select lower, higher, earliest, earliest_id, latest, latest_id, revoked from links where lower = any($1::uuid[])
+"""
+
+# The evidence of these lower identifiers, hour by hour.
+HOURS: Final = """
+    select lower, higher, hour, earliest, earliest_id, latest, latest_id from link_hours where lower = any($1::uuid[])
+"""
+
+# All aliases of the groups that these user ids are in, revoked ones too.
+ALIASES: Final = """
+    with recursive members(uid) as (
+        select * from unnest($1::uuid[])
+        union
+        select other.uid
+        from members cross join lateral (
+            select b as uid from aliases where a = members.uid
+            union all
+            select a from aliases where b = members.uid
+        ) other
+    )
+    select ia.key, ib.key, al.time, al.touchpoint_id, al.revoked
+    from members
+    join aliases al on al.a = members.uid
+    join identifiers ia on ia.uid = al.a
+    join identifiers ib on ib.uid = al.b
+"""
+
+# Revocations by id, and all that name one of these pairs.
+REVOCATIONS: Final = """
+    select r.id, r.kind, low.key, high.key, r.reason, r.revoked_at, r.withdrawn_at
+    from (
+        select * from revocations where id = any($1::uuid[])
+        union
+        select revocations.* from unnest($2::uuid[], $3::uuid[]) as g(lower, higher)
+        join revocations on revocations.lower = g.lower and revocations.higher = g.higher
+    ) r
+    left join identifiers low on low.uid = r.lower
+    left join identifiers high on high.uid = r.higher
+"""
+
+# Sums evidence up: the earliest and the latest, of equal times the smaller touchpoint id.
+_MERGE = """
+    earliest = case when (excluded.earliest, excluded.earliest_id) < ({0}.earliest, {0}.earliest_id)
+        then excluded.earliest else {0}.earliest end,
+    earliest_id = case when (excluded.earliest, excluded.earliest_id) < ({0}.earliest, {0}.earliest_id)
+        then excluded.earliest_id else {0}.earliest_id end,
+    latest = case when (-excluded.latest, excluded.latest_id) < (-{0}.latest, {0}.latest_id)
+        then excluded.latest else {0}.latest end,
+    latest_id = case when (-excluded.latest, excluded.latest_id) < (-{0}.latest, {0}.latest_id)
+        then excluded.latest_id else {0}.latest_id end"""
+
+# Adds links, merging what is known of them; whether they are revoked is as given.
+MERGE_LINKS: Final = f"""
+    insert into links (lower, higher, earliest, earliest_id, latest, latest_id, revoked)
+    select * from unnest(
+        $1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::bool[])
+    on conflict (lower, higher) do update set revoked = excluded.revoked, {_MERGE.format("links")}
+"""
+
+# Adds evidence, merging what is known of the hour.
+MERGE_HOURS: Final = f"""
+    insert into link_hours (lower, higher, hour, earliest, earliest_id, latest, latest_id)
+    select * from unnest(
+        $1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::text[])
+    on conflict (lower, higher, hour) do update set {_MERGE.format("link_hours")}
+"""
+
+# Adds aliases; the earliest evidence stays, whether they are revoked is as given.
+MERGE_ALIASES: Final = """
+    insert into aliases (a, b, time, touchpoint_id, revoked)
+    select * from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::bool[])
+    on conflict (a, b) do update set
+        revoked = excluded.revoked,
+        time = case when (excluded.time, excluded.touchpoint_id) < (aliases.time, aliases.touchpoint_id)
+            then excluded.time else aliases.time end,
+        touchpoint_id = case when (excluded.time, excluded.touchpoint_id) < (aliases.time, aliases.touchpoint_id)
+            then excluded.touchpoint_id else aliases.touchpoint_id end
+"""
+
+# Stores revocations as they stand.
+UPSERT_REVOCATIONS: Final = """
+    insert into revocations (id, kind, lower, higher, reason, revoked_at, withdrawn_at)
+    select * from unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[])
+    on conflict (id) do update set
+        kind = excluded.kind, lower = excluded.lower, higher = excluded.higher, reason = excluded.reason,
+        revoked_at = excluded.revoked_at, withdrawn_at = excluded.withdrawn_at
+"""
+
+# --- Touchpoints -----------------------------------------------------------------------------------------------------
+
+# Stores the touchpoints that are new; answers which they are.
+INSERT_TOUCHPOINTS: Final = """
+    insert into touchpoints (identifier, id, time, received_at, traits, data)
+    select * from unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bool[], $6::bytea[])
+    on conflict (identifier, id) do nothing
+    returning identifier, id
+"""
+
+# Touchpoints by what makes them the same.
+SAME_TOUCHPOINTS: Final = """
+    select t.identifier, t.id, t.time, t.received_at, t.traits, t.data
+    from unnest($1::uuid[], $2::text[]) as g(identifier, id)
+    join touchpoints t on t.identifier = g.identifier and t.id = g.id
+"""
+
+# Puts the copies that count in the place of those that do not.
+REPLACE_TOUCHPOINTS: Final = """
+    update touchpoints t set time = g.time, received_at = g.received_at, traits = g.traits, data = g.data
+    from unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bool[], $6::bytea[])
+        as g(identifier, id, time, received_at, traits, data)
+    where t.identifier = g.identifier and t.id = g.id
+"""
+
+# The touchpoints under each identifier from an instant on.
+TOUCHPOINTS_SINCE: Final = """
+    select t.identifier, t.id, t.time, t.received_at, t.traits, t.data
+    from unnest($1::uuid[], $2::bigint[]) as g(identifier, since)
+    join touchpoints t on t.identifier = g.identifier and t.time >= g.since
+"""
+
+# Those of these identifiers' touchpoints that carry traits.
+TRAIT_TOUCHPOINTS: Final = """
+    select identifier, id, time, received_at, traits, data from touchpoints
+    where identifier = any($1::uuid[]) and traits
+"""
+
+# --- Profiles and journeys -------------------------------------------------------------------------------------------
+
+# Profiles, each with the key of its root identifier.
+PROFILES: Final = """
+    select p.profile_id, i.key, p.touchpoints, p.last_time, p.traits, p.journeys, p.sequence
+    from profiles p join identifiers i on i.uid = p.profile_id
+    where p.profile_id = any($1::uuid[])
+"""
+
+# Stores profiles as they stand.
+UPSERT_PROFILES: Final = """
+    insert into profiles (profile_id, touchpoints, last_time, traits, journeys, sequence)
+    select * from unnest($1::uuid[], $2::int[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bigint[])
+    on conflict (profile_id) do update set
+        touchpoints = excluded.touchpoints, last_time = excluded.last_time, traits = excluded.traits,
+        journeys = excluded.journeys, sequence = excluded.sequence
+"""
+
+_JOURNEY = """
+    select profile_id, journey_id, map_id, status, stalled, furthest, touchpoints, started_at, last_at, deadline,
+        closed_at, closed_early, converted_at, value, channel, acquisition, source, segments, visits, restated
+    from journeys"""
+
+# Journeys by id.
+JOURNEYS: Final = f"{_JOURNEY} where journey_id = any($1::uuid[])"
+
+# All journeys of these profiles in these maps, by start.
+JOURNEYS_OF: Final = f"""{_JOURNEY}
+    where profile_id = any($1::uuid[]) and map_id = any($2::int[])
+    order by started_at, journey_id
+"""
+
+# Stores journeys as they stand.
+UPSERT_JOURNEYS: Final = """
+    insert into journeys (
+        journey_id, profile_id, map_id, status, stalled, stage, furthest, entered, touchpoints, started_at, last_at,
+        deadline, closed_at, closed_early, converted_at, value, channel, acquisition, source, segments, visits,
+        restated, due_at, due_hour)
+    select journey_id, profile_id, map_id, status, stalled, stage, furthest, entered::smallint[], touchpoints,
+        started_at, last_at, deadline, closed_at, closed_early, converted_at, value, channel, acquisition, source,
+        segments::text[], visits, restated, due_at, due_at / 3600000000
+    from unnest(
+        $1::uuid[], $2::uuid[], $3::int[], $4::smallint[], $5::bool[], $6::smallint[], $7::smallint[], $8::text[],
+        $9::int[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bool[], $15::bigint[],
+        $16::numeric[], $17::text[], $18::text[], $19::text[], $20::text[], $21::bytea[], $22::bool[], $23::bigint[])
+        as g(journey_id, profile_id, map_id, status, stalled, stage, furthest, entered, touchpoints, started_at,
+            last_at, deadline, closed_at, closed_early, converted_at, value, channel, acquisition, source, segments,
+            visits, restated, due_at)
+    on conflict (journey_id) do update set
+        profile_id = excluded.profile_id, status = excluded.status, stalled = excluded.stalled,
+        stage = excluded.stage, furthest = excluded.furthest, entered = excluded.entered,
+        touchpoints = excluded.touchpoints, started_at = excluded.started_at, last_at = excluded.last_at,
+        deadline = excluded.deadline, closed_at = excluded.closed_at, closed_early = excluded.closed_early,
+        converted_at = excluded.converted_at, value = excluded.value, channel = excluded.channel,
+        acquisition = excluded.acquisition, source = excluded.source, segments = excluded.segments,
+        visits = excluded.visits, restated = excluded.restated, due_at = excluded.due_at,
+        due_hour = excluded.due_hour
+"""
+
+# Removes journeys that are no more.
+DELETE_JOURNEYS: Final = "delete from journeys where journey_id = any($1::uuid[])"
+
+# Journeys that time must look at, those that have waited longest first.
+DUE: Final = """
+    select journey_id, profile_id from journeys
+    where due_hour is not null and due_hour <= $1 and due_at < $2 and map_id = any($3::int[])
+    order by due_hour
+    limit $4
+"""
+
+# --- Rollups ---------------------------------------------------------------------------------------------------------
+
+# Adds cells that nobody has added yet.
+INSERT_CELLS: Final = """
+    insert into cells (map_id, segment, channel, acquisition, source)
+    select * from unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[])
+    on conflict (map_id, segment, channel, acquisition, source) do nothing
+"""
+
+# The numbers of cells.
+CELLS: Final = """
+    select c.cell_id, c.map_id, c.segment, c.channel, c.acquisition, c.source
+    from unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[])
+        as g(map_id, segment, channel, acquisition, source)
+    join cells c on c.map_id = g.map_id and c.segment = g.segment and c.channel = g.channel
+        and c.acquisition = g.acquisition and c.source = g.source
+"""
+
+
+@lru_cache(maxsize=256)
+def add_cohort(width: int) -> str:
+    """Adds deltas to the cohort rows of maps with this many counts (place by place: the fastest way to add arrays)."""
+    counts = ", ".join(f"c.counts[{place}] + excluded.counts[{place}]" for place in range(1, width + 1))
+    return f"""
+    insert into rollup_cohort as c (cell_id, tier, at, counts, value, restated)
+    select cell_id, tier, at, counts::bigint[], value, restated
+    from unnest($1::int[], $2::smallint[], $3::bigint[], $4::text[], $5::numeric[], $6::int[])
+        as g(cell_id, tier, at, counts, value, restated)
+    on conflict (cell_id, tier, at) do update set
+        counts = array[{counts}], value = c.value + excluded.value, restated = c.restated + excluded.restated
+"""
+
+
+# Removes cohort rows that have come to nothing.
+DELETE_EMPTY_COHORT: Final = """
+    delete from rollup_cohort c
+    using unnest($1::int[], $2::smallint[], $3::bigint[]) as g(cell_id, tier, at)
+    where c.cell_id = g.cell_id and c.tier = g.tier and c.at = g.at
+        and c.value = 0 and c.restated = 0 and 0 = all(c.counts)
+"""
+
+# Adds deltas to the transitions.
+ADD_FLOW: Final = """
+    insert into rollup_flow as f (cell_id, tier, at, from_stage, to_stage, bucket, n)
+    select * from unnest(
+        $1::int[], $2::smallint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::smallint[], $7::bigint[])
+    on conflict (cell_id, tier, at, from_stage, to_stage, bucket) do update set n = f.n + excluded.n
+"""
+
+# Removes transitions that have come to nothing.
+DELETE_EMPTY_FLOW: Final = """
+    delete from rollup_flow f
+    using unnest($1::int[], $2::smallint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::smallint[])
+        as g(cell_id, tier, at, from_stage, to_stage, bucket)
+    where f.cell_id = g.cell_id and f.tier = g.tier and f.at = g.at and f.from_stage = g.from_stage
+        and f.to_stage = g.to_stage and f.bucket = g.bucket and f.n = 0
+"""
+
+# --- What leaves, and what failed ------------------------------------------------------------------------------------
+
+# Puts changes up for publishing, in this order.
+INSERT_OUTBOX: Final = """
+    insert into outbox (profile_id, record)
+    select profile_id, record from unnest($1::uuid[], $2::bytea[]) with ordinality as g(profile_id, record, place)
+    order by place
+"""
+
+# Keeps records that nothing could be made of, once each, and counts them by reason.
+BURY: Final = """
+    with buried as (
+        insert into dead_letters (at, topic, partition, "offset", source, reason, message, data)
+        select $1, $2, partition, "offset", source, reason, message, data
+        from unnest($3::int[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::bytea[])
+            as g(partition, "offset", source, reason, message, data)
+        on conflict (topic, partition, "offset") do nothing
+        returning topic, source, reason
+    )
+    insert into dead_letter_counts as c (topic, source, reason, n)
+    select topic, source, reason, count(*) from buried group by topic, source, reason order by source, reason
+    on conflict (topic, source, reason) do update set n = c.n + excluded.n
+"""

@@ -1,0 +1,336 @@
+"""One transaction on PostgreSQL: the `Unit` that stitching works with."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from services.stitcher.errors import Stale
+from services.stitcher.journey.facts import Cell, Rollups
+from services.stitcher.journey.fold import Journey
+from services.stitcher.journey.identity import Alias, Link, Span
+from services.stitcher.ports import (
+    Changes,
+    DeadLetter,
+    Family,
+    Identifier,
+    Position,
+    Profile,
+    StoredRevocation,
+    TouchpointRow,
+)
+from services.stitcher.stitching import uid
+from services.stitcher.store import rows, sql
+from services.stitcher.store.cells import Cells
+from services.stitcher.store.components import Groups
+
+NEVER = -(2**63)
+
+
+class PostgresUnit:
+    """See `ports.Unit`. ``connection`` is in a transaction; ``steps`` is told the name of each step before it is taken."""
+
+    def __init__(
+        self, connection: Any, map_ids: Sequence[int], cells: Cells, durations: Counter[str] | None = None
+    ) -> None:
+        self._connection = connection
+        self._map_ids = list(map_ids)
+        self._cells = cells
+        self._keys: dict[UUID, str] = {}
+        self._met: dict[UUID, Identifier] = {}
+        self.durations: Counter[str] = Counter() if durations is None else durations
+
+    # --- Running statements ------------------------------------------------------------------------------------------
+
+    async def _rows(self, step: str, statement: str, *arguments: Any) -> list[asyncpg.Record]:
+        started = time.perf_counter()
+        found: list[asyncpg.Record] = await self._connection.fetch(statement, *arguments)
+        self.durations[step] += time.perf_counter() - started  # type: ignore[assignment]
+        return found
+
+    async def _run(self, step: str, statement: str, *arguments: Any) -> None:
+        started = time.perf_counter()
+        await self._connection.execute(statement, *arguments)
+        self.durations[step] += time.perf_counter() - started  # type: ignore[assignment]
+
+    def _uids(self, keys: Iterable[str]) -> list[UUID]:
+        """The uids of keys, sorted, and remembered for the way back."""
+        found = []
+        for key in keys:
+            one = uid(key)
+            self._keys[one] = key
+            found.append(one)
+        found.sort()
+        return found
+
+    def _key(self, one: UUID) -> str:
+        return self._keys[one]
+
+    def _meet(self, row: asyncpg.Record, new: bool = False) -> Identifier:
+        one = rows.identifier(row, new)
+        self._keys[row[0]] = one.key
+        self._met[row[0]] = one
+        return one
+
+    # --- The fence ---------------------------------------------------------------------------------------------------
+
+    async def fence(self, topic: str, positions: Mapping[int, Position]) -> int:
+        columns = rows.columns(
+            [(p, at.epoch, at.expected, at.next, at.end, at.as_of or NEVER) for p, at in sorted(positions.items())], 6
+        )
+        now = time.time_ns() // 1000
+        moved = await self._rows("fence", sql.FENCE, topic, *columns[:5], now, columns[5])
+        if len(moved) != len(positions):
+            raise Stale(f"{len(positions) - len(moved)} of {len(positions)} partitions of {topic} are no longer ours")
+        return int(moved[0][0] or 0) if moved else await self.clock()
+
+    async def clock(self) -> int:
+        """The instant up to which time has closed journeys."""
+        return int(await self._connection.fetchval(sql.CLOCK) or 0)
+
+    async def bury(self, topic: str, letters: Sequence[DeadLetter], now: int) -> None:
+        """Keeps records that nothing can be made of."""
+        given = [(one.partition, one.offset, one.source, one.reason, one.message, one.data) for one in letters]
+        await self._run("bury", sql.BURY, now, topic, *rows.columns(sorted(given, key=lambda row: row[:2]), 6))
+
+    # --- Identifiers and their components ----------------------------------------------------------------------------
+
+    async def lock(self, keys: Iterable[str], unions: Iterable[Sequence[str]]) -> dict[str, Identifier]:
+        uids = self._uids(set(keys))
+        groups = Groups([uid(key) for key in group] for group in unions)
+        component = {row[0]: row[2] for row in await self._meet_all(uids)}
+        new = await self._add(uids, component, groups)
+        await self._settle([one for one in uids if one not in new], component)
+        await self._unite(groups.contested(component), component, new)
+        return {self._keys[one]: self._met[one] for one in uids}
+
+    async def _meet_all(self, uids: Sequence[UUID]) -> list[asyncpg.Record]:
+        found = await self._rows("identifiers", sql.IDENTIFIERS, uids)
+        for row in found:
+            self._meet(row)
+        return found
+
+    async def _add(self, uids: Sequence[UUID], component: dict[UUID, UUID], groups: Groups) -> set[UUID]:
+        """Inserts what is missing, into the component that it is about to be part of."""
+        missing = [one for one in uids if one not in component]
+        if not missing:
+            return set()
+        proposed = groups.proposed(missing, component)
+        added = await self._rows(
+            "add identifiers", sql.INSERT_IDENTIFIERS, missing, [self._keys[one] for one in missing],
+            [proposed[one] for one in missing],
+        )  # fmt: skip
+        new = {row[0] for row in added}
+        for one in missing:
+            component[one] = proposed[one]
+            self._met[one] = Identifier(self._keys[one], one, 0, False, one in new)
+        return new
+
+    async def _settle(self, existing: Sequence[UUID], component: dict[UUID, UUID]) -> None:
+        """Locks the components of what exists, again until what was read is what is locked."""
+        locked: set[UUID] = set()
+        while wanted := {component[one] for one in existing} - locked:
+            await self._run("lock", sql.LOCK_COMPONENTS, sorted(wanted))
+            locked |= wanted
+            for row in await self._meet_all(existing):
+                component[row[0]] = row[2]
+
+    async def _unite(
+        self, contested: Sequence[Sequence[UUID]], component: Mapping[UUID, UUID], new: set[UUID]
+    ) -> None:
+        """Makes one component of each group: the largest one's, so that a kiosk's is not written again each time."""
+        if not contested:
+            return
+        old = {component[one] for one in component.keys() - new}
+        rivals = sorted({one for group in contested for one in group if one in old})
+        sizes: dict[UUID, int] = defaultdict(int)
+        if any(sum(one in old for one in group) > 1 for group in contested):
+            sizes |= dict(await self._rows("component sizes", sql.COMPONENT_SIZES, rivals))
+        moves = []
+        for group in contested:
+            winner = max(group, key=lambda one: (one in old, sizes[one], one))
+            moves += [(loser, winner) for loser in group if loser != winner]
+        await self._run("unite", sql.UNITE_COMPONENTS, *rows.columns(sorted(moves), 2))
+
+    # --- Evidence ----------------------------------------------------------------------------------------------------
+
+    async def links_up(
+        self, lowers: Iterable[str], pairs: Iterable[tuple[str, str]], shared_above: int
+    ) -> tuple[dict[str, Identifier], list[Link]]:
+        named = sorted((uid(lower), uid(higher)) for lower, higher in pairs)
+        found = await self._rows(
+            "links", sql.LINKS_UP, self._uids(lowers), shared_above, *rows.columns(named, 2)
+        )
+        ends = {one for row in found for one in (row[0], row[1])}
+        await self._meet_all(sorted(ends - self._met.keys()))
+        links = [rows.link(row, self._key) for row in found]
+        return {self._keys[one]: self._met[one] for one in ends}, links
+
+    async def hours(self, lowers: Iterable[str]) -> dict[tuple[str, str, int], Span]:
+        found = await self._rows("hours", sql.HOURS, self._uids(lowers))
+        await self._meet_all(sorted({row[1] for row in found} - self._keys.keys()))
+        return {(self._keys[row[0]], self._keys[row[1]], row[2]): Span(*row[3:7]) for row in found}
+
+    async def aliases(self, users: Iterable[str]) -> list[Alias]:
+        found = await self._rows("aliases", sql.ALIASES, self._uids(users))
+        return [Alias(*row) for row in found]
+
+    async def family(self, keys: Iterable[str], shared_above: int) -> Family:
+        members = await self._rows("family", sql.FAMILY, self._uids(keys), shared_above)
+        identifiers = {row[1]: self._meet(row) for row in members}
+        climbing = sorted(row[0] for row in members if row[4] <= shared_above)
+        links = await self._rows("family", sql.LINKS_OF, climbing)
+        return Family(identifiers, [rows.link(row, self._key) for row in links])
+
+    async def revocations(
+        self, ids: Iterable[UUID], pairs: Iterable[tuple[str, str]]
+    ) -> dict[UUID, StoredRevocation]:
+        named = sorted((uid(lower), uid(higher)) for lower, higher in pairs)
+        found = await self._rows("revocations", sql.REVOCATIONS, sorted(ids), *rows.columns(named, 2))
+        return {row[0]: StoredRevocation(*row) for row in found}
+
+    # --- Touchpoints -------------------------------------------------------------------------------------------------
+
+    async def insert_touchpoints(self, given: Sequence[TouchpointRow]) -> list[TouchpointRow]:
+        if not given:
+            return []
+        columns = self._touchpoint_columns(given)
+        stored = await self._rows("touchpoints", sql.INSERT_TOUCHPOINTS, *columns)
+        if len(stored) == len(given):
+            return []
+        ours = {(row[0], row[1]) for row in stored}
+        known = [pair for pair in zip(columns[0], columns[1], strict=True) if pair not in ours]
+        return self._touchpoints(await self._rows("touchpoints", sql.SAME_TOUCHPOINTS, *rows.columns(known, 2)))
+
+    async def replace_touchpoints(self, given: Sequence[TouchpointRow]) -> None:
+        await self._run("touchpoints", sql.REPLACE_TOUCHPOINTS, *self._touchpoint_columns(given))
+
+    def _touchpoint_columns(self, given: Sequence[TouchpointRow]) -> rows.Columns:
+        self._keys.update((uid(key), key) for key in {row.identifier for row in given})
+        found = [(uid(row.identifier), row.id, row.time, row.received_at, row.traits, row.data) for row in given]
+        found.sort(key=lambda row: row[:2])
+        return rows.columns(found, 6)
+
+    async def touchpoints(self, since: Mapping[str, int | None]) -> list[TouchpointRow]:
+        self._uids(since)
+        given = sorted((uid(key), NEVER if start is None else start) for key, start in since.items())
+        return self._touchpoints(await self._rows("touchpoints since", sql.TOUCHPOINTS_SINCE, *rows.columns(given, 2)))
+
+    async def trait_touchpoints(self, keys: Iterable[str]) -> list[TouchpointRow]:
+        return self._touchpoints(await self._rows("touchpoints since", sql.TRAIT_TOUCHPOINTS, self._uids(keys)))
+
+    def _touchpoints(self, found: Iterable[asyncpg.Record]) -> list[TouchpointRow]:
+        return [rows.touchpoint(row, self._keys[row[0]]) for row in found]
+
+    # --- Profiles and journeys ---------------------------------------------------------------------------------------
+
+    async def profiles(self, ids: Iterable[UUID]) -> dict[UUID, Profile]:
+        return {row[0]: rows.profile(row) for row in await self._rows("profiles", sql.PROFILES, sorted(ids))}
+
+    async def journeys(self, ids: Iterable[UUID]) -> dict[UUID, tuple[UUID, Journey]]:
+        return {row[1]: rows.journey(row) for row in await self._rows("journeys", sql.JOURNEYS, sorted(ids))}
+
+    async def journeys_of(self, profiles: Iterable[UUID]) -> list[tuple[UUID, Journey]]:
+        found = await self._rows("journeys", sql.JOURNEYS_OF, sorted(profiles), self._map_ids)
+        return [rows.journey(row) for row in found]
+
+    async def due(self, clock: int, limit: int) -> list[tuple[UUID, UUID]]:
+        """Journeys that time must look at before ``clock``: (journey_id, profile_id)."""
+        found = await self._rows("due", sql.DUE, clock // 3_600_000_000, clock, self._map_ids, limit)
+        return [(row[0], row[1]) for row in found]
+
+    async def root_keys(self, profiles: Iterable[UUID]) -> list[str]:
+        """The keys of the identifiers that profiles are named by."""
+        return [row[1] for row in await self._meet_all(sorted(set(profiles)))]
+
+    # --- Writing -----------------------------------------------------------------------------------------------------
+
+    async def write(self, changes: Changes) -> None:
+        await self._write_identity(changes)
+        await self._write_profiles(changes)
+        if changes.outbox:
+            await self._run("outbox", sql.INSERT_OUTBOX, *rows.columns(changes.outbox, 2))
+        await self._write_rollups(changes.rollups, bool(changes.gone))
+
+    async def _write_identity(self, changes: Changes) -> None:
+        touched = {*changes.profile_of, *changes.degrees, *changes.aliased}
+        if touched:
+            given = [
+                (uid(key), changes.profile_of.get(key), changes.degrees.get(key), key in changes.aliased)
+                for key in touched
+            ]
+            await self._run("identity", sql.UPDATE_IDENTIFIERS, *rows.columns(_sorted(given), 4))
+        if changes.links:
+            links = [
+                (uid(one.lower), uid(one.higher), *_plain(one.span), one.revoked) for one in changes.links.values()
+            ]
+            await self._run("identity", sql.MERGE_LINKS, *rows.columns(_sorted(links, 2), 7))
+        if changes.hours:
+            hours = [
+                (uid(lower), uid(higher), hour, *_plain(span)) for (lower, higher, hour), span in changes.hours.items()
+            ]
+            await self._run("identity", sql.MERGE_HOURS, *rows.columns(_sorted(hours, 3), 7))
+        if changes.aliases:
+            aliases = [(uid(a.a), uid(a.b), a.time, a.touchpoint_id, a.revoked) for a in changes.aliases.values()]
+            await self._run("identity", sql.MERGE_ALIASES, *rows.columns(_sorted(aliases, 2), 5))
+        if changes.revocations:
+            await self._write_revocations(changes.revocations.values())
+
+    async def _write_revocations(self, revocations: Iterable[StoredRevocation]) -> None:
+        given = [
+            (
+                one.id, one.kind, None if one.lower is None else uid(one.lower),
+                None if one.higher is None else uid(one.higher), one.reason, one.revoked_at, one.withdrawn_at,
+            )
+            for one in revocations
+        ]  # fmt: skip
+        await self._run("identity", sql.UPSERT_REVOCATIONS, *rows.columns(_sorted(given), 7))
+
+    async def _write_profiles(self, changes: Changes) -> None:
+        if changes.profiles:
+            profiles = [rows.profile_row(one) for one in changes.profiles.values()]
+            await self._run("write profiles", sql.UPSERT_PROFILES, *rows.columns(_sorted(profiles), 6))
+        if changes.gone:
+            await self._run("write journeys", sql.DELETE_JOURNEYS, sorted(changes.gone))
+        if changes.journeys:
+            journeys = [
+                rows.journey_row(profile_id, journey, changes.due.get(journey.journey_id))
+                for profile_id, journey in changes.journeys.values()
+            ]
+            await self._run("write journeys", sql.UPSERT_JOURNEYS, *rows.columns(_sorted(journeys), 23))
+
+    async def _write_rollups(self, rollups: Rollups, removed: bool) -> None:
+        """Adds the deltas, last of all, since everybody adds to the same few rows."""
+        wanted: set[Cell] = {key[0] for key in (*rollups.cohort, *rollups.flow)}
+        if not wanted:
+            return
+        cell_ids = await self._cells.ids(wanted)
+        by_width = defaultdict(list)
+        for row in rows.cohort_rows(rollups, cell_ids):
+            by_width[len(row[3].counts)].append(row)
+        for width, cohort in sorted(by_width.items()):
+            given = [(cell, tier, at, rows.numbers(d.counts), d.value, d.restated) for cell, tier, at, d in cohort]
+            columns = rows.columns(given, 6)
+            await self._run("rollups", sql.add_cohort(width), *columns)
+            if removed:
+                await self._run("rollups", sql.DELETE_EMPTY_COHORT, *columns[:3])
+        flow = rows.flow_rows(rollups, cell_ids)
+        if flow:
+            await self._run("rollups", sql.ADD_FLOW, *rows.columns(flow, 7))
+            if less := [row[:6] for row in flow if row[6] < 0]:
+                await self._run("rollups", sql.DELETE_EMPTY_FLOW, *rows.columns(less, 6))
+
+
+def _sorted(given: list[Any], key: int = 1) -> list[Any]:
+    """Rows in the order of their key, the first ``key`` columns."""
+    given.sort(key=lambda row: row[:key])
+    return given
+
+
+def _plain(span: Span) -> tuple[int, str, int, str]:
+    return span.earliest, span.earliest_id, span.latest, span.latest_id
