@@ -117,8 +117,7 @@ class _Stitching:
 
     async def _load_evidence(self, pairs: Iterable[tuple[str, str]]) -> None:
         wanted = {*pairs, *self.named}
-        lowers = {lower for lower, _ in wanted} | {touch.key for touch in self.batch.touches.values()}
-        lowers = {key for key in lowers if not key.startswith("user_id:")}
+        lowers = {key for key in self.known if not key.startswith("user_id:")}
         found, links = await self.unit.links_up(lowers, wanted, self.rules.shared_above) if lowers else ({}, [])
         self._learn(found, links)
         await self._load_details()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -73,7 +74,7 @@ class Ladder:
         targets: Mapping[str, frozenset[str] | set[str]],
         points: Mapping[str, Iterable[Point]],
         names: Mapping[str, str],
-        shared: Set[str],
+        shared: AbstractSet[str],
     ) -> None:
         self._targets, self._names, self.shared = targets, names, shared
         self._points = {lower: _steps(given, rules) for lower, given in points.items()}

@@ -37,7 +37,7 @@ def millionths(number: float) -> int:
     """A finite number in whole millionths, halves to even; exact for integers of any size."""
     if isinstance(number, int):
         return number * MILLION
-    return int(round(Decimal(repr(number)) * MILLION))
+    return round(Decimal(repr(number)) * MILLION)
 
 
 # --- Matchers: a value -> whether it holds ---------------------------------------------------------------------------
