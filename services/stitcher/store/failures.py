@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from services.stitcher.errors import Poison, Transient, Unavailable
+from services.stitcher.errors import Poison, Stuck, Transient, Unavailable
 
 AGAIN = (  # the same batch, at once
     asyncpg.DeadlockDetectedError,
@@ -38,7 +38,7 @@ UNSTORABLE = (  # a record that no table takes
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns the driver's errors into ours; the others go through as they are."""
+    """Turns the driver's errors into ours; those that are none of the driver's go through as they are."""
     try:
         yield
     except AGAIN as error:
@@ -47,3 +47,5 @@ def translated() -> Iterator[None]:
         raise Poison("unstorable", f"{type(error).__name__}: {error}") from error
     except AWAY as error:
         raise Unavailable(f"{type(error).__name__}: {error}") from error
+    except (asyncpg.PostgresError, asyncpg.InternalClientError) as error:
+        raise Stuck(f"PostgreSQL refuses: {type(error).__name__}: {error}") from error

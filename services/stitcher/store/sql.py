@@ -36,6 +36,15 @@ CLAIM: Final = """
     returning partition, epoch, next_offset
 """
 
+# A row for each partition of a topic, so that the least of all their as_of is honest from the start.
+PREPARE: Final = """
+    insert into partitions (topic, partition) select $1, n from generate_series(0, $2::int - 1) n
+    on conflict (topic, partition) do nothing
+"""
+
+# The clock's one row.
+PREPARE_CLOCK: Final = "insert into clock (now) values (0) on conflict (one) do nothing"
+
 # Where partitions stand now.
 POSITIONS: Final = "select partition, epoch, next_offset from partitions where topic = $1 and partition = any($2::int[])"
 
@@ -60,7 +69,7 @@ LOCK_COMPONENTS: Final = "select uid from identifiers where uid = any($1::uuid[]
 
 # How many identifiers a component has, counted no further than a thousand.
 COMPONENT_SIZES: Final = """
-    select c, (select count(*) from (select from identifiers where component = c limit 1000) some)
+    select c, (select count(*) from (select from identifiers where component = c limit 1000) as counted)
     from unnest($1::uuid[]) as g(c)
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -30,33 +30,34 @@ from services.stitcher.store.cells import Cells
 from services.stitcher.store.components import Groups
 
 NEVER = -(2**63)
+Durations = defaultdict[str, float]  # seconds by step
 
 
 class PostgresUnit:
-    """See `ports.Unit`. ``connection`` is in a transaction; ``steps`` is told the name of each step before it is taken."""
+    """See `ports.Unit`. ``connection`` is in a transaction; ``durations`` are added to."""
 
     def __init__(
-        self, connection: Any, map_ids: Sequence[int], cells: Cells, durations: Counter[str] | None = None
+        self, connection: Any, map_ids: Sequence[int], cells: Cells, durations: Durations | None = None
     ) -> None:
         self._connection = connection
         self._map_ids = list(map_ids)
         self._cells = cells
         self._keys: dict[UUID, str] = {}
         self._met: dict[UUID, Identifier] = {}
-        self.durations: Counter[str] = Counter() if durations is None else durations
+        self.durations: Durations = defaultdict(float) if durations is None else durations
 
     # --- Running statements ------------------------------------------------------------------------------------------
 
     async def _rows(self, step: str, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         started = time.perf_counter()
         found: list[asyncpg.Record] = await self._connection.fetch(statement, *arguments)
-        self.durations[step] += time.perf_counter() - started  # type: ignore[assignment]
+        self.durations[step] += time.perf_counter() - started
         return found
 
     async def _run(self, step: str, statement: str, *arguments: Any) -> None:
         started = time.perf_counter()
         await self._connection.execute(statement, *arguments)
-        self.durations[step] += time.perf_counter() - started  # type: ignore[assignment]
+        self.durations[step] += time.perf_counter() - started
 
     def _uids(self, keys: Iterable[str]) -> list[UUID]:
         """The uids of keys, sorted, and remembered for the way back."""
