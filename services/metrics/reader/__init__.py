@@ -1,0 +1,1 @@
+"""SELECTs that answer with plain values; nothing here decides anything."""

@@ -1,0 +1,23 @@
+"""`python -m services.metrics`: the metrics service alone."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from services.metrics.app import serve
+from services.metrics.settings import MetricsSettings
+
+
+def main() -> int:
+    """Runs until it is told to stop; 2 if it is misconfigured."""
+    try:
+        asyncio.run(serve(MetricsSettings()))
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

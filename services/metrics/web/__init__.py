@@ -1,0 +1,1 @@
+"""The journey map page: static files, no build step."""
