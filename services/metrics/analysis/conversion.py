@@ -62,7 +62,7 @@ def _edges(sums: dict[int, list[int]], window: Window) -> tuple[int, int] | None
         return None
     first = min(sums) if window.since is None else window.since
     last = max(sums) if window.until is None else window.until - 1
-    return first, last
+    return (first, last) if first <= last else None
 
 
 def _point(start: int, numbers: Sequence[int]) -> Point:
