@@ -110,6 +110,7 @@ touchpoints = Table(  # append-only, under the highest identifier they came with
     Column("received_at", BigInteger, nullable=False),
     Column("traits", Boolean, nullable=False),  # an identify with traits
     Column("data", LargeBinary, nullable=False),  # the record's bytes as they lay on the log (shared.touchpoint)
+    Index("touchpoints_traits", "identifier", postgresql_where=text("traits")),
 )
 
 profiles = Table(
