@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Final
 
 from shared.journey_map import JourneyMap, parse_map
 from shared.touchpoint import HOUR, Touchpoint, micros
 
-NOON: Final = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
+NOON: Final = datetime(2026, 11, 23, 12, tzinfo=UTC)
 _numbers = count()
 
 

@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any, Final
@@ -165,11 +165,12 @@ def document(touchpoint: Touchpoint) -> dict[str, Any]:
 
 
 def look_up(found: Any, path: str) -> Any:
+    """What lies at the end of a dotted path; null is nothing."""
     for part in path.split("."):
         if not isinstance(found, dict) or part not in found:
             return ABSENT
         found = found[part]
-    return found
+    return ABSENT if found is None else found
 
 
 def is_number(value: Any) -> bool:
@@ -219,7 +220,7 @@ def all_hold(where: Mapping[str, Any], found: dict[str, Any]) -> bool:
 
 def page_path(touchpoint: Touchpoint) -> Any:
     in_context = look_up(touchpoint.context, "page.path")
-    return look_up(touchpoint.properties, "path") if in_context is ABSENT else in_context
+    return in_context if isinstance(in_context, str) else look_up(touchpoint.properties, "path")
 
 
 def holds(rule: Rule, touchpoint: Touchpoint) -> bool:
@@ -242,7 +243,12 @@ def stage_position(m: JourneyMap, touchpoint: Touchpoint) -> int:
 
 def value_of(m: JourneyMap, touchpoint: Touchpoint) -> int:
     found: Any = ABSENT if m.value is None else look_up(document(touchpoint), m.value)
-    return round(Fraction(found) * MILLION) if is_number(found) else 0
+    return round(as_written(found) * MILLION) if is_number(found) else 0
+
+
+def as_written(number: float) -> Fraction:
+    """0.1 is a tenth, not the nearest binary fraction."""
+    return Fraction(str(number))
 
 
 def experience_of(rules: Sequence[Experience], touchpoint: Touchpoint) -> int | None:
@@ -255,8 +261,8 @@ def experience_of(rules: Sequence[Experience], touchpoint: Touchpoint) -> int | 
 
 
 def on_scale(score: float, scale: tuple[float, float]) -> int:
-    low, high = Fraction(scale[0]), Fraction(scale[1])
-    mapped = (Fraction(score) - low) / (high - low) * 2 - 1
+    low, high = as_written(scale[0]), as_written(scale[1])
+    mapped = (as_written(score) - low) / (high - low) * 2 - 1
     return round(min(max(mapped, Fraction(-1)), Fraction(1)) * MILLION)
 
 
@@ -265,20 +271,21 @@ def on_scale(score: float, scale: tuple[float, float]) -> int:
 
 def fold(m: JourneyMap, theirs: Sequence[tuple[str, Touchpoint]], clock: int) -> list[Journey]:
     """The journeys of one profile, in order, from all its touchpoints (each with its highest identifier's key)."""
-    in_order = sorted(theirs, key=lambda one: (micros(one[1].time), stage_position(m, one[1]), one[1].id, one[0]))
+    placed = [(micros(t.time), stage_position(m, t), t.id, who, t) for who, t in theirs]
+    in_order = sorted(placed, key=lambda one: one[:4])
     journeys: list[Journey] = []
-    for n, (_, touchpoint) in enumerate(in_order):
-        take(m, journeys, touchpoint, n)
+    for n, (_, position, _, _, touchpoint) in enumerate(in_order):
+        take(m, journeys, touchpoint, position, n)
     for journey in journeys:
         come_to_now(m, journey, clock)
-        seen = in_order[: journey.pop("_last") + 1]
+        seen = [(who, t) for *_, who, t in in_order[: journey.pop("_last") + 1]]
         journey["segments"] = segments_of(m, merged_traits(seen))
     return journeys
 
 
-def take(m: JourneyMap, journeys: list[Journey], touchpoint: Touchpoint, n: int) -> None:
+def take(m: JourneyMap, journeys: list[Journey], touchpoint: Touchpoint, position: int, n: int) -> None:
     """What one touchpoint, the ``n``-th of its profile, does to the journeys so far."""
-    time, position = micros(touchpoint.time), stage_position(m, touchpoint)
+    time = micros(touchpoint.time)
     current = journeys[-1] if journeys and journeys[-1]["closed_at"] is None else None
     if current and current["deadline"] is not None and time > current["deadline"]:
         close(current, current["deadline"])
@@ -456,7 +463,7 @@ def interval_start(instant: int, zone: ZoneInfo, interval: str) -> int:
         return hour_start(instant, zone)
     day = moment(instant).astimezone(zone).date()
     first = {"day": day, "week": day - timedelta(days=day.weekday()), "month": day.replace(day=1)}[interval]
-    return micros(datetime(first.year, first.month, first.day, tzinfo=zone).astimezone(timezone.utc))
+    return micros(datetime(first.year, first.month, first.day, tzinfo=zone).astimezone(UTC))
 
 
 def conversion(m: JourneyMap, journeys: Sequence[Journey], interval: str) -> dict[int, dict[str, Any]]:

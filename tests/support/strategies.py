@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,7 +14,9 @@ from shared.identifiers import IdentityRules, key
 from shared.journey_map import JourneyMap
 from shared.touchpoint import Command, Revocation, Touchpoint, Withdrawal, micros
 
-START: Final = datetime(2026, 3, 28, 22, tzinfo=timezone.utc)  # the clocks of Berlin change three hours later
+START: Final = datetime(
+    2026, 3, 28, 22, tzinfo=UTC
+)  # midnight in Beirut, which skips it; three hours later Berlin skips an hour
 QUARTER: Final = timedelta(minutes=15)
 MICROSECOND: Final = timedelta(microseconds=1)
 NAMES: Final = ("u1", "u2", "u3")
@@ -154,12 +156,12 @@ def properties() -> st.SearchStrategy[dict[str, Any]]:
 
 
 @st.composite
-def one_touchpoint(draw: st.DrawFn) -> Touchpoint:
+def one_touchpoint(draw: st.DrawFn, whose: st.SearchStrategy[dict[str, str]], quarters: int) -> Touchpoint:
     kind = draw(st.sampled_from(["track", "track", "track", "page", "identify", "alias"]))
-    ids = draw(identifiers())
+    ids = draw(whose)
     if kind == "alias":
         ids = ids | {"user_id": draw(st.sampled_from(NAMES))}
-    time = draw(instants())
+    time = draw(instants(quarters))
     return Touchpoint(
         id=f"m{draw(st.integers(0, 30))}",
         type=kind,
@@ -196,9 +198,9 @@ def lower_only(extra: dict[str, str], ids: dict[str, str]) -> bool:
 
 
 @st.composite
-def all_touchpoints(draw: st.DrawFn, most: int = 20) -> list[Touchpoint]:
+def all_touchpoints(draw: st.DrawFn, most: int, one: st.SearchStrategy[Touchpoint]) -> list[Touchpoint]:
     size = draw(st.integers(1, most))
-    first = draw(st.lists(one_touchpoint(), min_size=size, max_size=size))
+    first = draw(st.lists(one, min_size=size, max_size=size))
     again = draw(st.lists(st.sampled_from(first).flatmap(copies), max_size=4))
     return draw(st.permutations(first + again)) if again else first
 
@@ -278,7 +280,7 @@ def journey_maps(draw: st.DrawFn, name: str = "m") -> JourneyMap:
     return JourneyMap.model_validate(
         without_nothing({
             "map": name,
-            "timezone": draw(st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kolkata", "America/New_York"])),
+            "timezone": draw(st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kolkata", "America/New_York", "Asia/Beirut"])),
             "timeout": draw(durations(2, 4, 8)),
             "goal": draw(st.just([goal]) | st.sampled_from(RULES).map(lambda rule: [rule, goal]) | st.just([])),
             "value": draw(st.sampled_from([None, "properties.value", "properties.value"])),
@@ -309,11 +311,29 @@ def reentries(draw: st.DrawFn, names: list[str]) -> dict[str, Any] | None:
 
 @st.composite
 def histories(draw: st.DrawFn, most: int = 20) -> History:
-    touchpoints = draw(all_touchpoints(most))
+    """Many identifiers over some hours."""
+    touchpoints = draw(all_touchpoints(most, one_touchpoint(identifiers(), 24)))
+    return draw(folded_with(touchpoints, 40))
+
+
+@st.composite
+def crowded_histories(draw: st.DrawFn, most: int = 20) -> History:
+    """One customer, who does everything at the same few instants."""
+    touchpoints = draw(all_touchpoints(most, one_touchpoint(one_customer(), 3)))
+    return draw(folded_with(touchpoints, 10))
+
+
+def one_customer() -> st.SearchStrategy[dict[str, str]]:
+    known, device = {"user_id": "u1"}, {"anonymous_id": "a1"}
+    return st.sampled_from([known, known, device, known | device])
+
+
+@st.composite
+def folded_with(draw: st.DrawFn, touchpoints: list[Touchpoint], quarters: int) -> History:
     return History(
         touchpoints,
         draw(all_commands(touchpoints)),
         [draw(journey_maps("m")), *([draw(journey_maps("n"))] if draw(st.booleans()) else [])],
         IdentityRules(shared_above=draw(st.sampled_from([5, 1, 2]))),
-        micros(draw(instants(40))),
+        micros(draw(instants(quarters))),
     )
