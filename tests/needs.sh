@@ -1,0 +1,19 @@
+#!/bin/sh
+# Installs what the tests need beyond Python: Maven fetches Kafka's jars, promtool checks rules, Chromium shows the page.
+set -eu
+missing=""
+command -v mvn >/dev/null || missing="$missing maven"
+command -v promtool >/dev/null || missing="$missing prometheus"
+command -v chromium >/dev/null || missing="$missing chromium"
+[ -z "$missing" ] && exit 0
+if ! command -v apt-get >/dev/null; then
+  echo "The tests need:$missing. Please install them and run this again." >&2
+  exit 1
+fi
+SUDO=""
+[ "$(id -u)" = 0 ] || SUDO="sudo -n"
+echo "Installing for the tests:$missing"
+{ $SUDO apt-get update -qq && $SUDO env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing; } >/dev/null || {
+  echo "The tests need:$missing. Please install them and run this again." >&2
+  exit 1
+}

@@ -1,0 +1,153 @@
+"""`run`: all three services as children of one process; what stops one stops all, with its reason."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import typer
+
+from shared.keys import has_demo_key, load_readers, load_sources
+from shared.settings import Settings
+from throughline.environment import fail, with_database
+
+READY_SECONDS = 120.0
+STOP_SECONDS = 28.0
+SERVICES = ("ingest", "stitcher", "metrics")
+Companion = Callable[[Settings], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A service that was started."""
+
+    name: str
+    process: asyncio.subprocess.Process
+
+
+def run(companion: Companion | None = None) -> None:
+    """Runs until Ctrl-C, SIGTERM or the end of a part. ``companion`` runs beside the services once they are ready."""
+    with with_database(Settings) as settings:
+        try:
+            sources, readers = load_sources(settings.throughline_config), load_readers(settings.throughline_config)
+        except ValueError as error:
+            fail(str(error))
+        demo = has_demo_key(frozenset().union(*(one.keys for one in [*sources, *readers])))
+        reason = asyncio.run(_supervise(settings, demo, companion))
+    if reason:
+        fail(reason)
+
+
+async def _supervise(settings: Settings, demo: bool, companion: Companion | None) -> str | None:
+    """Answers why it ended, None if somebody asked it to."""
+    asked = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    async with _children(settings) as children:
+        stop = asyncio.create_task(asked.wait())
+        ends = {asyncio.create_task(child.process.wait()): child.name for child in children}
+        ready = asyncio.create_task(_ready(settings))
+        beside: asyncio.Task[None] | None = None
+        pending: set[asyncio.Task[Any]] = {stop, ready, *ends}
+        try:
+            while True:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                if stop in done:
+                    return None
+                for task in done & ends.keys():
+                    return f"{ends[task]} ended with exit code {task.result()}; its reason stands above"
+                if ready in done:
+                    if (sentence := ready.result()) is not None:
+                        return sentence
+                    typer.echo(welcome(settings, demo))
+                    if companion is not None:
+                        beside = asyncio.create_task(companion(settings))
+                        pending.add(beside)
+                if beside is not None and beside in done:
+                    beside.result()
+        finally:
+            for task in pending | ends.keys():
+                task.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _children(settings: Settings) -> AsyncIterator[list[Child]]:
+    environment = {**os.environ, "DATABASE_URL": settings.database_url or ""}
+    children: list[Child] = []
+    try:
+        for name in SERVICES:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "throughline", name, env=environment, stdin=asyncio.subprocess.DEVNULL
+            )
+            children.append(Child(name, process))
+        yield children
+    finally:
+        await _stop(children)
+
+
+async def _stop(children: list[Child]) -> None:
+    """SIGTERM to all; whoever has not drained in time is killed."""
+    for child in children:
+        if child.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                child.process.terminate()
+    waits = [asyncio.create_task(child.process.wait()) for child in children]
+    if waits:
+        await asyncio.wait(waits, timeout=STOP_SECONDS)
+    for child in children:
+        if child.process.returncode is None:
+            typer.echo(f"throughline: {child.name} did not stop in {STOP_SECONDS:.0f} s and is killed", err=True)
+            child.process.kill()
+            await child.process.wait()
+
+
+async def _ready(settings: Settings) -> str | None:
+    """Waits until all services are ready; answers a sentence if they are not in time."""
+    ports = dict(zip(SERVICES, (settings.ingest_port, settings.stitcher_port, settings.metrics_port), strict=True))
+    waiting = dict(ports)
+    deadline = asyncio.get_running_loop().time() + READY_SECONDS
+    async with httpx.AsyncClient(timeout=5) as client:
+        while waiting:
+            for name, port in list(waiting.items()):
+                with contextlib.suppress(httpx.HTTPError):
+                    if (await client.get(f"http://{local(settings)}:{port}/readyz")).status_code == 200:
+                        del waiting[name]
+            if waiting and asyncio.get_running_loop().time() > deadline:
+                return f"{', '.join(waiting)} did not get ready within {READY_SECONDS:.0f} s"
+            await asyncio.sleep(0.05)
+    return None
+
+
+def local(settings: Settings) -> str:
+    """Where this machine reaches what listens on the configured host."""
+    return "127.0.0.1" if settings.throughline_host in ("0.0.0.0", "::", "localhost") else settings.throughline_host
+
+
+def welcome(settings: Settings, demo: bool) -> str:
+    """What to do now that it runs."""
+    host = local(settings)
+    ingest, metrics = f"http://{host}:{settings.ingest_port}", f"http://{host}:{settings.metrics_port}"
+    write, read = ("demo-write", "demo-read") if demo else ("<write key>", "<read key>")
+    lines = [
+        "",
+        "Throughline is running. Ctrl-C stops it; the data stays.",
+        f"  journey map   {metrics}/?key={read}" if demo else f"  journey map   {metrics}/",
+        f"  send to       {ingest}/v1/track",
+        f"  ask           {metrics}/docs",
+        "",
+        f"  curl -u {write}: {ingest}/v1/track -H 'content-type: application/json' \\",
+        "    -d '{\"userId\": \"u1\", \"event\": \"Product Viewed\", \"messageId\": \"m1\"}'",
+        f"  curl -H 'authorization: Bearer {read}' {metrics}/v1/maps/shop/funnel",
+        "",
+    ]
+    if demo:
+        warning = "  The keys demo-write and demo-read are PUBLISHED: anybody knows them. Fine on this machine only."
+        lines[-1:] = ["", warning, ""]
+    return "\n".join(lines)
