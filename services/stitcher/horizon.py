@@ -29,9 +29,9 @@ class Horizon:
     def passed(self, partition: int, next_offset: int) -> int | None:
         """The latest instant that a partition read up to ``next_offset`` is complete for; None: no new one."""
         found = None
-        samples = self._samples.get(partition, ())
+        samples = self._samples.get(partition, deque())
         while samples and samples[0][1] <= next_offset:
-            found = samples.popleft()[0]  # type: ignore[union-attr]
+            found = samples.popleft()[0]
         return found
 
     def forget(self) -> None:

@@ -31,7 +31,17 @@ class _Gone(Exception):
     """Partitions of the batch in hand were taken away: drop it."""
 
 
-NO_RECORDS_FAULT: Final = (Stale, Stuck, Misconfigured, Unavailable, Paused, Transient, _Gone, LogUnavailable, OffsetLost)
+NO_RECORDS_FAULT: Final = (
+    Stale,
+    Stuck,
+    Misconfigured,
+    Unavailable,
+    Paused,
+    Transient,
+    _Gone,
+    LogUnavailable,
+    OffsetLost,
+)
 
 
 class Task(Protocol):
@@ -41,7 +51,7 @@ class Task(Protocol):
         """Decodes; what cannot be decoded comes back as dead letters."""
 
     async def apply(self, unit: PostgresUnit, prepared: Any, clock: int, now: int) -> Any:
-        """Everything but the offsets, within the unit. Poison, or any error that is none of ours: a record breaks it."""
+        """Everything but the offsets, within the unit. Poison, or any error that is none of ours: a record's fault."""
 
     def applied(self, outcome: Any) -> None:
         """It is committed."""
@@ -84,7 +94,7 @@ class Loop:
     joined again after somebody else took a partition."""
 
     def __init__(
-        self, topic: str, store: Store, open_reader: Callable[[], Reader], task: Task, owner: str, pace: Pace,
+        self, topic: str, store: Store, task: Task, *, open_reader: Callable[[], Reader], owner: str, pace: Pace,
         telemetry: Telemetry, now: Callable[[], int], rejoining: Callable[[], Awaitable[None]],
     ) -> None:  # fmt: skip
         self.topic = topic
@@ -157,7 +167,8 @@ class Loop:
     async def _until_there(self, call: Callable[..., Awaitable[None]], *arguments: Any) -> None:
         while not self._stopping.is_set():
             try:
-                return await call(*arguments)
+                await call(*arguments)
+                return
             except (LogUnavailable, Unavailable) as error:
                 await self._wait_for(error)
 
@@ -294,7 +305,8 @@ class Loop:
         """One transaction, tried again after deadlocks."""
         for attempt in range(self._pace.retries):
             try:
-                return await self._shielded(self._transact(records, prepared, letters))
+                await self._shielded(self._transact(records, prepared, letters))
+                return
             except Transient as error:
                 self._telemetry.retries.labels(self.topic).inc()
                 if attempt + 1 == self._pace.retries:

@@ -143,9 +143,7 @@ class Unit(Protocol):
         shared one on the way down unless it is one of ``keys``; then, upwards, every link of everything found so far
         and what those link to: no link of an unshared member is left out, so that each can be climbed from."""
 
-    async def revocations(
-        self, ids: Iterable[UUID], pairs: Iterable[tuple[str, str]]
-    ) -> dict[UUID, StoredRevocation]:
+    async def revocations(self, ids: Iterable[UUID], pairs: Iterable[tuple[str, str]]) -> dict[UUID, StoredRevocation]:
         """Those with these ids, and all that name one of these pairs (lower, higher; of an alias: smaller, larger)."""
 
     async def insert_touchpoints(self, rows: Sequence[TouchpointRow]) -> list[TouchpointRow]:

@@ -20,8 +20,8 @@ Columns = list[list[Any]]
 
 _pack = msgspec.msgpack.Encoder(uuid_format="bytes").encode
 _visits = msgspec.msgpack.Decoder(list[Visit]).decode
-_traits = msgspec.msgpack.Decoder(dict[str, tuple[int, str, Any]]).decode
-_last_journeys = msgspec.msgpack.Decoder(dict[int, UUID]).decode
+traits = msgspec.msgpack.Decoder(dict[str, tuple[int, str, Any]]).decode
+last_journeys = msgspec.msgpack.Decoder(dict[int, UUID]).decode
 
 
 def columns(rows: Iterable[Row], width: int) -> Columns:
@@ -56,6 +56,11 @@ def link(row: Row, key_of: Any) -> Link:
     return Link(key_of(row[0]), key_of(row[1]), Span(row[2], row[3], row[4], row[5]), row[6])
 
 
+def cell(row: Row) -> Cell:
+    """From map_id, segment, channel, acquisition, source."""
+    return Cell(*row)
+
+
 def touchpoint(row: Row, key: str) -> TouchpointRow:
     """From identifier (``key``), id, time, received_at, traits, data."""
     return TouchpointRow(key, row[1], row[2], row[3], row[4], row[5])
@@ -63,7 +68,7 @@ def touchpoint(row: Row, key: str) -> TouchpointRow:
 
 def profile(row: Row) -> Profile:
     """From profile_id, key, touchpoints, last_time, traits, journeys, sequence."""
-    return Profile(row[0], row[1], row[2], row[3], _traits(row[4]), _last_journeys(row[5]), row[6])
+    return Profile(row[0], row[1], row[2], row[3], traits(row[4]), last_journeys(row[5]), row[6])
 
 
 def profile_row(one: Profile) -> Row:
@@ -110,6 +115,11 @@ def journey_row(profile_id: UUID, one: Journey, due_at: int | None) -> Row:
         one.deadline, closed_at, one.early, one.converted_at, one.value, one.channel, one.acquisition, one.source,
         array(one.segments) if one.segments else "{}", _pack(one.visits), one.restated, due_at,
     )  # fmt: skip
+
+
+def cells(rollups: Rollups) -> set[Cell]:
+    """The cells that the deltas are of."""
+    return {name[0] for name in rollups.cohort} | {name[0] for name in rollups.flow}
 
 
 CohortRow = tuple[int, int, int, Cohort]  # cell_id, tier, at

@@ -46,7 +46,9 @@ PREPARE: Final = """
 PREPARE_CLOCK: Final = "insert into clock (now) values (0) on conflict (one) do nothing"
 
 # Where partitions stand now.
-POSITIONS: Final = "select partition, epoch, next_offset from partitions where topic = $1 and partition = any($2::int[])"
+POSITIONS: Final = (
+    "select partition, epoch, next_offset from partitions where topic = $1 and partition = any($2::int[])"
+)
 
 # --- Identifiers and their components --------------------------------------------------------------------------------
 
@@ -289,16 +291,17 @@ UPSERT_PROFILES: Final = """
         journeys = excluded.journeys, sequence = excluded.sequence
 """
 
-_JOURNEY = """
+# All journeys.
+JOURNEYS_ALL: Final = """
     select profile_id, journey_id, map_id, status, stalled, furthest, touchpoints, started_at, last_at, deadline,
         closed_at, closed_early, converted_at, value, channel, acquisition, source, segments, visits, restated
     from journeys"""
 
 # Journeys by id.
-JOURNEYS: Final = f"{_JOURNEY} where journey_id = any($1::uuid[])"
+JOURNEYS: Final = f"{JOURNEYS_ALL} where journey_id = any($1::uuid[])"
 
 # All journeys of these profiles in these maps, by start.
-JOURNEYS_OF: Final = f"""{_JOURNEY}
+JOURNEYS_OF: Final = f"""{JOURNEYS_ALL}
     where profile_id = any($1::uuid[]) and map_id = any($2::int[])
     order by started_at, journey_id
 """
@@ -332,6 +335,11 @@ UPSERT_JOURNEYS: Final = """
 
 # Removes journeys that are no more.
 DELETE_JOURNEYS: Final = "delete from journeys where journey_id = any($1::uuid[])"
+
+# The clock follows the partition that is furthest behind, and never goes back.
+ADVANCE_CLOCK: Final = """
+    update clock set now = greatest(now, (select min(as_of) from partitions where topic = $1)) returning now
+"""
 
 # Journeys that time must look at, those that have waited longest first.
 DUE: Final = """
@@ -408,6 +416,12 @@ INSERT_OUTBOX: Final = """
     order by place
 """
 
+# What is still to be published, oldest first.
+OUTBOX: Final = "select position, profile_id, record from outbox order by position limit $1"
+
+# What has been published.
+DELETE_OUTBOX: Final = "delete from outbox where position = any($1::bigint[])"
+
 # Keeps records that nothing could be made of, once each, and counts them by reason.
 BURY: Final = """
     with buried as (
@@ -422,3 +436,20 @@ BURY: Final = """
     select topic, source, reason, count(*) from buried group by topic, source, reason order by source, reason
     on conflict (topic, source, reason) do update set n = c.n + excluded.n
 """
+
+# --- Sweeping --------------------------------------------------------------------------------------------------------
+
+# Transitions of a short-lived tier, older than it keeps.
+SWEEP_FLOW: Final = """
+    delete from rollup_flow f using cells c where f.cell_id = c.cell_id and f.tier = $1 and f.at < $2
+"""
+
+# Batches of the embedded log that have been read, and are older than this.
+SWEEP_LOG: Final = """
+    delete from log_batches b using partitions p
+    where p.topic = any($1::text[]) and b.topic = p.topic and b.partition = p.partition
+        and b.next_offset <= p.next_offset and b.appended_at < $2
+"""
+
+# Published changes older than this.
+SWEEP_CHANGES: Final = "delete from log_batches where topic = $1 and appended_at < $2"

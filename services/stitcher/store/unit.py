@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from services.stitcher.errors import Stale
-from services.stitcher.journey.facts import Cell, Rollups
+from services.stitcher.journey.facts import Rollups
 from services.stitcher.journey.fold import Journey
 from services.stitcher.journey.identity import Alias, Link, Span
 from services.stitcher.ports import (
@@ -97,7 +97,7 @@ class PostgresUnit:
     async def bury(self, topic: str, letters: Sequence[DeadLetter], now: int) -> None:
         """Keeps records that nothing can be made of."""
         given = [(one.partition, one.offset, one.source, one.reason, one.message, one.data) for one in letters]
-        await self._run("bury", sql.BURY, now, topic, *rows.columns(sorted(given, key=lambda row: row[:2]), 6))
+        await self._run("bury", sql.BURY, now, topic, *rows.columns(_sorted(given, 2), 6))
 
     # --- Identifiers and their components ----------------------------------------------------------------------------
 
@@ -141,9 +141,7 @@ class PostgresUnit:
             for row in await self._meet_all(existing):
                 component[row[0]] = row[2]
 
-    async def _unite(
-        self, contested: Sequence[Sequence[UUID]], component: Mapping[UUID, UUID], new: set[UUID]
-    ) -> None:
+    async def _unite(self, contested: Sequence[Sequence[UUID]], component: Mapping[UUID, UUID], new: set[UUID]) -> None:
         """Makes one component of each group: the largest one's, so that a kiosk's is not written again each time."""
         if not contested:
             return
@@ -164,9 +162,7 @@ class PostgresUnit:
         self, lowers: Iterable[str], pairs: Iterable[tuple[str, str]], shared_above: int
     ) -> tuple[dict[str, Identifier], list[Link]]:
         named = sorted((uid(lower), uid(higher)) for lower, higher in pairs)
-        found = await self._rows(
-            "links", sql.LINKS_UP, self._uids(lowers), shared_above, *rows.columns(named, 2)
-        )
+        found = await self._rows("links", sql.LINKS_UP, self._uids(lowers), shared_above, *rows.columns(named, 2))
         ends = {one for row in found for one in (row[0], row[1])}
         await self._meet_all(sorted(ends - self._met.keys()))
         links = [rows.link(row, self._key) for row in found]
@@ -188,9 +184,7 @@ class PostgresUnit:
         links = await self._rows("family", sql.LINKS_OF, climbing)
         return Family(identifiers, [rows.link(row, self._key) for row in links])
 
-    async def revocations(
-        self, ids: Iterable[UUID], pairs: Iterable[tuple[str, str]]
-    ) -> dict[UUID, StoredRevocation]:
+    async def revocations(self, ids: Iterable[UUID], pairs: Iterable[tuple[str, str]]) -> dict[UUID, StoredRevocation]:
         named = sorted((uid(lower), uid(higher)) for lower, higher in pairs)
         found = await self._rows("revocations", sql.REVOCATIONS, sorted(ids), *rows.columns(named, 2))
         return {row[0]: StoredRevocation(*row) for row in found}
@@ -307,7 +301,7 @@ class PostgresUnit:
 
     async def _write_rollups(self, rollups: Rollups, removed: bool) -> None:
         """Adds the deltas, last of all, since everybody adds to the same few rows."""
-        wanted: set[Cell] = {key[0] for key in (*rollups.cohort, *rollups.flow)}
+        wanted = rows.cells(rollups)
         if not wanted:
             return
         cell_ids = await self._cells.ids(wanted)

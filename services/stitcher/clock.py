@@ -1,0 +1,122 @@
+"""Closes what time closes, up to the instant that all of the log is in for; one worker at a time."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+from uuid import UUID
+
+from services.stitcher.errors import Transient
+from services.stitcher.journey.changes import changes, record
+from services.stitcher.journey.facts import MINUTES_KEPT, SECONDS_KEPT, State, add_difference, state_of
+from services.stitcher.journey.fold import Journey
+from services.stitcher.journey.rules import Plan
+from services.stitcher.ports import Changes, Profile
+from services.stitcher.store import PostgresUnit, Store, sql
+from services.stitcher.store.failures import translated
+from services.stitcher.telemetry import Telemetry
+from shared.tables import MINUTE_TIER, OPEN, SECOND_TIER, STATUSES
+from shared.touchpoint import CHANGES, REJECTED, TOUCHPOINTS
+
+CLOCK_LOCK: Final = 0x7468726C_0002
+TICK: Final = 0.5  # seconds
+SWEEP: Final = 60.0  # seconds between two looks for what is no longer kept
+
+
+class Clock:
+    """The clock's instant is the table `clock`; journeys' status in the tables follows it."""
+
+    name = "clock"
+    lock = CLOCK_LOCK
+    pause = TICK
+
+    def __init__(self, store: Store, plans: Sequence[Plan], telemetry: Telemetry, batch: int, log_hours: float) -> None:
+        self._pool, self._store, self._telemetry, self._batch, self._log_hours = (
+            store.pool,
+            store,
+            telemetry,
+            batch,
+            log_hours,
+        )
+        self._plans = {plan.map_id: plan for plan in plans}
+        self._swept = time.monotonic()
+
+    async def turn(self) -> None:
+        """Advances the clock and closes what is due by then; cleans up now and then."""
+        clock = await self.advance()
+        self._telemetry.clock_lag.set(max(0.0, time.time() - clock / 1e6))
+        while await self.close_some(clock):
+            pass
+        if time.monotonic() - self._swept > SWEEP:
+            self._swept = time.monotonic()
+            await self.sweep(time.time_ns() // 1000)
+
+    async def advance(self) -> int:
+        """Moves the clock to the instant that all partitions are complete for, never backwards; answers it."""
+        with translated():
+            return int(await self._pool.fetchval(sql.ADVANCE_CLOCK, TOUCHPOINTS) or 0)
+
+    async def close_some(self, clock: int) -> bool:
+        """Closes or stalls one batch of journeys in one transaction; whether there may be more."""
+        try:
+            async with self._store.unit() as unit:
+                due = await unit.due(clock, self._batch)
+                if not due:
+                    return False
+                closing = Closing(self._plans, clock)
+                await closing.run(unit, due)
+        except Transient:
+            self._telemetry.retries.labels("clock").inc()
+            return True
+        for status, n in closing.counted.items():
+            self._telemetry.closed.labels(status).inc(n)
+        return bool(closing.counted)
+
+    async def sweep(self, now: int) -> None:
+        """Deletes the short-lived tiers' old rows, and from the embedded log what everybody has read."""
+        with translated():
+            for tier, kept in ((SECOND_TIER, SECONDS_KEPT), (MINUTE_TIER, MINUTES_KEPT)):
+                await self._pool.execute(sql.SWEEP_FLOW, tier, now - kept)
+            until = now - int(self._log_hours * 3600e6)
+            await self._pool.execute(sql.SWEEP_LOG, [TOUCHPOINTS, REJECTED], until)
+            await self._pool.execute(sql.SWEEP_CHANGES, CHANGES, until)
+
+
+class Closing:
+    """One batch of due journeys on its way, as of ``clock``."""
+
+    def __init__(self, plans: Mapping[int, Plan], clock: int) -> None:
+        self._plans, self._clock = plans, clock
+        self.changes = Changes()
+        self.counted: Counter[str] = Counter()
+
+    async def run(self, unit: PostgresUnit, due: Sequence[tuple[UUID, UUID]]) -> None:
+        """Locks the components of those concerned, reads again, and writes what became of it."""
+        await unit.lock(await unit.root_keys(profile_id for _, profile_id in due), ())
+        journeys = await unit.journeys(journey_id for journey_id, _ in due)
+        profiles = await unit.profiles({profile_id for _, profile_id in due})
+        for profile_id, journey in sorted(journeys.values(), key=lambda one: (one[1].last_at, one[1].journey_id)):
+            if profile_id in profiles:
+                profiles[profile_id] = self.close(profiles[profile_id], journey)
+        await unit.write(self.changes)
+
+    def close(self, profile: Profile, journey: Journey) -> Profile:
+        """Takes one journey to the clock; answers its profile, with the changes told counted."""
+        assert journey.counted is not None, "a stored journey has been counted"
+        plan = self._plans[journey.map_id]
+        before, after = State(*journey.counted, None), state_of(journey, plan, self._clock)
+        add_difference(self.changes.rollups, plan, (journey, before), (journey, after), self._clock)
+        for change in changes((journey, before), (journey, after)):
+            profile = replace(profile, sequence=profile.sequence + 1)
+            line = record(change, plan, profile.profile_id, profile.sequence, journey.journey_id, (journey, after))
+            self.changes.outbox.append((profile.profile_id, line))
+            self.changes.profiles[profile.profile_id] = profile
+        if before[:3] != after[:3]:
+            self.counted[STATUSES[after.status] if after.status != OPEN else "stalled"] += 1
+        journey.counted = after[:3]
+        self.changes.journeys[journey.journey_id] = (profile.profile_id, journey)
+        self.changes.due[journey.journey_id] = after.due_at
+        return profile
