@@ -11,8 +11,6 @@ from collections.abc import Iterator
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from shared.logs import configure
-from shared.migrations import migrate
 
 from services.metrics.api import (
     conversion,
@@ -40,6 +38,8 @@ from services.metrics.web.page import page_routes
 from shared.health import Check, health_routes
 from shared.identifiers import load_identity
 from shared.keys import Reader, has_demo_key, load_readers, load_sources
+from shared.logs import configure
+from shared.migrations import migrate
 from shared.touchpoint import EPOCH, SECOND, moment
 
 STREAM_SECONDS = 1.0

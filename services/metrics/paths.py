@@ -18,5 +18,5 @@ class EncodedSegments:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw: bytes = scope.get("raw_path") or b""
         if scope["type"] == "http" and raw.startswith(PREFIX):
-            scope = {**scope, "path": raw.partition(b"?")[0].decode("latin-1")}
+            scope["path"] = raw.partition(b"?")[0].decode("latin-1")
         await self.app(scope, receive, send)

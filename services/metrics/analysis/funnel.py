@@ -84,7 +84,7 @@ def funnel(journey_map: JourneyMap, counts: Counts) -> Funnel:
     reached = _reached(left)
     return Funnel(
         journeys=totals(layout, counts),
-        stages=[_stage(journey_map, layout, counts, left, reached, position) for position in range(layout.stages)],
+        stages=[_stage(journey_map, counts, left[position], reached, position) for position in range(layout.stages)],
         moments={m.name: counts.get(layout.moment(place), 0) for place, m in enumerate(journey_map.moments)},
     )
 
@@ -129,9 +129,8 @@ def _reached(left: list[Left]) -> list[int]:
     return reached[::-1]
 
 
-def _stage(
-    journey_map: JourneyMap, layout: CohortLayout, counts: Counts, left: list[Left], reached: list[int], position: int
-) -> FunnelStage:
+def _stage(journey_map: JourneyMap, counts: Counts, left: Left, reached: list[int], position: int) -> FunnelStage:
+    layout = layout_of(journey_map)
     stage = journey_map.stages[position]
     is_last = position + 1 == layout.stages
     return FunnelStage(
@@ -141,7 +140,7 @@ def _stage(
         entered=counts.get(layout.entered(position), 0),
         conversion=None if is_last else rate(reached[position + 1], reached[position]),
         from_start=rate(reached[position], reached[0]),
-        left=left[position],
+        left=left,
         target=stage.target.conversion if stage.target else None,
         touchpoints=counts.get(layout.touchpoints(position), 0),
         experience=felt(layout, counts, position),

@@ -29,7 +29,7 @@ async def list_journeys(room: InRoom, map: str, asked: JourneyFiltersQuery) -> J
     definition = question.version.definition
     filters, after = filters_of(asked, definition), after_of(asked.cursor)
     async with room.database.snapshot() as snapshot:
-        rows = await journeys(snapshot, question.cut, question.window, filters, after, asked.limit + 1)
+        rows = await journeys(snapshot, question.cut, question.window, filters, after=after, limit=asked.limit + 1)
         changed = await restated(snapshot, question.cut, cover(question.window, definition.zone))
         known = Known(await as_of(snapshot), changed)
     shown, next_cursor = page(rows, asked.limit, mark)

@@ -16,6 +16,7 @@ _GONE = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what it raises when the server hangs up in the middle of a message
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
@@ -23,8 +24,13 @@ _GONE = (
     asyncpg.TooManyConnectionsError,
 )
 
-# Whether this user may act as the role that can only read.
-_CAN_BE_READER = "select exists (select from pg_roles where rolname = $1 and pg_has_role(current_user, oid, 'MEMBER'))"
+# Whether this user may act as the role that can only read, and that role may read our tables.
+_CAN_BE_READER = """
+    select coalesce(bool_and(pg_has_role(current_user, oid, 'MEMBER')
+                             and has_table_privilege(oid, 'rollup_cohort', 'SELECT')
+                             and has_table_privilege(oid, 'map_versions', 'SELECT')), false)
+    from pg_roles where rolname = $1
+"""
 
 
 @contextmanager

@@ -108,7 +108,7 @@ class After:
 
 
 async def journeys(
-    snapshot: Snapshot, cut: Cut, window: Window, filters: Filters, after: After, limit: int
+    snapshot: Snapshot, cut: Cut, window: Window, filters: Filters, *, after: After, limit: int
 ) -> list[JourneyRow]:
     """One page of the journeys that began in the window."""
     rows = await snapshot.fetch(

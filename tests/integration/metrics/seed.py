@@ -101,7 +101,8 @@ class Seed:
     async def partition(self, as_of: int, partition: int = 0, topic: str = "touchpoints", **given: Any) -> None:
         row = {"next_offset": 10, "end_offset": 10, "owner": "one"} | given
         await self.connection.execute(
-            "insert into partitions (topic, partition, as_of, next_offset, end_offset, owner) values ($1,$2,$3,$4,$5,$6)",
+            "insert into partitions (topic, partition, as_of, next_offset, end_offset, owner)"
+            " values ($1, $2, $3, $4, $5, $6)",
             topic, partition, as_of, row["next_offset"], row["end_offset"], row["owner"],
         )  # fmt: skip
 
@@ -132,7 +133,8 @@ class Seed:
             "journey_id": journey_id, "profile_id": uid(told.who), "map_id": map_id, "status": told.status,
             "stalled": told.stalled, "stage": told.visits[-1][0], "furthest": max(stage for stage, _ in told.visits),
             "entered": sorted({stage for stage, _ in told.visits}), "touchpoints": len(told.visits),
-            "started_at": told.started, "last_at": told.visits[-1][1], "deadline": told.visits[-1][1] + 14 * 24 * 60 * MINUTE,
+            "started_at": told.started, "last_at": told.visits[-1][1],
+            "deadline": told.visits[-1][1] + 14 * 24 * 60 * MINUTE,
             "closed_at": told.closed, "closed_early": False, "converted_at": told.converted,
             "value": round(told.value * 1e6), "channel": told.channel, "acquisition": told.acquisition,
             "source": told.source, "segments": list(told.segments), "visits": msgspec.msgpack.encode(visits),
@@ -183,16 +185,16 @@ class Seed:
                 (told.closed, stage, TO_COMPLETED if told.status == 1 else TO_LOST, _bucket(told.closed - entered))
             )
         for time, origin, to, bucket in moves:
-            await self.flow(cell, HOUR_TIER, hour_start(time, definition.zone), origin, to, bucket)
-            await self.flow(cell, DAY_TIER, day_start(time, definition.zone), origin, to, bucket)
-            await self.flow(cell, MINUTE_TIER, time - time % MINUTE, origin, to, NO_BUCKET)
-            await self.flow(cell, SECOND_TIER, time - time % SECOND, origin, to, NO_BUCKET)
+            await self._one_more(cell, HOUR_TIER, hour_start(time, definition.zone), (origin, to, bucket))
+            await self._one_more(cell, DAY_TIER, day_start(time, definition.zone), (origin, to, bucket))
+            await self._one_more(cell, MINUTE_TIER, time - time % MINUTE, (origin, to, NO_BUCKET))
+            await self._one_more(cell, SECOND_TIER, time - time % SECOND, (origin, to, NO_BUCKET))
 
-    async def flow(self, cell: int, tier: int, start: int, origin: int, to: int, bucket: int) -> None:
+    async def _one_more(self, cell: int, tier: int, start: int, move: tuple[int, int, int]) -> None:
         await self.connection.execute(
             "insert into rollup_flow as r values ($1,$2,$3,$4,$5,$6,1)"
             " on conflict (cell_id, tier, at, from_stage, to_stage, bucket) do update set n = r.n + 1",
-            cell, tier, start, origin, to, bucket,
+            cell, tier, start, *move,
         )  # fmt: skip
 
     async def identifier(self, key: str, climbs_to: str | None = None, degree: int = 0) -> None:

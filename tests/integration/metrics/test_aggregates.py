@@ -20,8 +20,12 @@ async def shop(seed: Seed) -> int:
     await seed.partition(at("23 10:00"))
     bought = [(0, at("2 22:30")), (1, at("2 23:30")), (2, at("3 01:30"))]
     await seed.journey(map_id, Told(bought, status=COMPLETED, closed=at("17 01:30"), converted=at("3 01:30"), value=10))
-    await seed.journey(map_id, Told([(0, at("3 10:00")), (1, at("3 10:30"))], status=LOST, closed=at("17 10:30"), felt=-0.5))
-    await seed.journey(map_id, Told([(0, at("5 10:00")), (1, at("5 11:00")), (0, at("5 12:00"))], status=LOST, closed=at("19 12:00")))
+    await seed.journey(
+        map_id, Told([(0, at("3 10:00")), (1, at("3 10:30"))], status=LOST, closed=at("17 10:30"), felt=-0.5)
+    )
+    await seed.journey(
+        map_id, Told([(0, at("5 10:00")), (1, at("5 11:00")), (0, at("5 12:00"))], status=LOST, closed=at("19 12:00"))
+    )
     await seed.journey(map_id, Told([(1, at("5 10:00"))], converted=at("5 10:00"), value=1.5, channel="app"))
     return map_id
 
@@ -65,7 +69,9 @@ async def test_conversion_is_by_days_of_the_maps_zone(api: httpx.AsyncClient, sh
         ("week", {"2026-11-01T23:00:00Z": 4}), ("month", {"2026-10-31T23:00:00Z": 4}),
     ],
 )  # fmt: skip
-async def test_weeks_and_months_add_up(api: httpx.AsyncClient, shop: int, interval: str, starts: dict[str, int]) -> None:
+async def test_weeks_and_months_add_up(
+    api: httpx.AsyncClient, shop: int, interval: str, starts: dict[str, int]
+) -> None:
     series = (await ask(api, "conversion", interval=interval))["series"]
     assert {point["start"]: point["started"] for point in series} == starts
 
@@ -79,13 +85,18 @@ async def test_a_range_of_hours_is_filled(api: httpx.AsyncClient, shop: int) -> 
 async def test_days_cut_at_an_hour_hold_only_what_is_in_the_range(api: httpx.AsyncClient, shop: int) -> None:
     asked = {"from": "2026-11-05T11:00:00Z", "to": "2026-11-07T11:00:00Z"}
     series = (await ask(api, "conversion", **asked))["series"]
-    assert [(p["start"][:10], p["started"]) for p in series] == [("2026-11-04", 0), ("2026-11-05", 0), ("2026-11-06", 0)]
+    assert [(p["start"][:10], p["started"]) for p in series] == [
+        ("2026-11-04", 0),
+        ("2026-11-05", 0),
+        ("2026-11-06", 0),
+    ]
 
 
 async def test_a_series_without_end_is_refused(api: httpx.AsyncClient, shop: int) -> None:
     asked = {"from": "2001-01-01T00:00:00Z", "to": "2020-01-01T00:00:00Z", "interval": "hour"}
     answer = await api.get("/v1/maps/shop/conversion", params=asked)
-    assert answer.status_code == 422 and "10000 points" in answer.json()["message"]
+    assert answer.status_code == 422
+    assert "10000 points" in answer.json()["message"]
 
 
 async def test_no_journeys_no_points(api: httpx.AsyncClient, seed: Seed) -> None:

@@ -18,13 +18,15 @@ async def shop(seed: Seed) -> list[str]:
     """Journeys 0 to 4, each beginning later than the one before."""
     map_id = await seed.map()
     await seed.partition(at("23 10:00"))
+    bought: dict[str, Any] = {"status": COMPLETED, "closed": at("17 12:00"), "converted": at("3 12:00"), "value": 20.5}
+    back = [(0, at("20 10:00")), (2, at("20 11:00")), (1, at("20 12:00"))]
     told = [
         Told([(0, at("2 10:00"))], status=LOST, closed=at("16 10:00"), restated=True),
-        Told([(0, at("3 10:00")), (2, at("3 12:00"))], status=COMPLETED, closed=at("17 12:00"), converted=at("3 12:00"), value=20.5, segments=["vip"]),
-        Told([(0, at("20 10:00")), (2, at("20 11:00")), (1, at("20 12:00"))], converted=at("20 11:00"), channel="app", source="till"),
+        Told([(0, at("3 10:00")), (2, at("3 12:00"))], segments=["vip"], **bought),
+        Told(back, converted=at("20 11:00"), channel="app", source="till"),
         Told([(1, at("21 10:00"))], stalled=True, acquisition="Paid Search"),
         Told([(1, at("21 10:00")), (0, at("21 11:00"))], acquisition="Paid Search", who="email:e@x"),
-    ]  # fmt: skip
+    ]
     return [str(await seed.journey(map_id, one)) for one in told]
 
 
@@ -37,10 +39,11 @@ async def listed(api: httpx.AsyncClient, **asked: Any) -> Any:
 @pytest.mark.parametrize(
     ("asked", "found"),
     [
-        ({}, {0, 1, 2, 3, 4}), ({"stage": "consideration"}, {2, 3}), ({"status": "open"}, {2, 3, 4}), ({"status": "lost"}, {0}),
-        ({"furthest": "purchase"}, {1, 2}), ({"reached": "consideration"}, {1, 2, 3, 4}), ({"entered": "awareness"}, {0, 1, 2, 4}),
+        ({}, {0, 1, 2, 3, 4}), ({"stage": "consideration"}, {2, 3}), ({"status": "open"}, {2, 3, 4}),
+        ({"status": "lost"}, {0}), ({"furthest": "purchase"}, {1, 2}), ({"reached": "consideration"}, {1, 2, 3, 4}),
+        ({"entered": "awareness"}, {0, 1, 2, 4}), ({"acquisition": ""}, {0, 1, 2}),
         ({"converted": "true"}, {1, 2}), ({"converted": "false", "status": "open"}, {3, 4}), ({"stalled": "true"}, {3}),
-        ({"segment": "vip"}, {1}), ({"channel": "app"}, {2}), ({"source": "till"}, {2}), ({"acquisition": ""}, {0, 1, 2}),
+        ({"segment": "vip"}, {1}), ({"channel": "app"}, {2}), ({"source": "till"}, {2}),
         ({"from": "2026-11-03T10:00:00Z", "to": "2026-11-20T10:30:00Z"}, {1, 2}),
     ],
 )  # fmt: skip
@@ -55,8 +58,8 @@ async def test_a_row_says_all_there_is_to_say(api: httpx.AsyncClient, shop: list
     [row] = (await listed(api, segment="vip"))["data"]
     assert row == {
         "journey_id": shop[1], "profile_id": str(uid("user_id:u1")), "map": "shop", "version": 2, "stage": "purchase",
-        "since": "2026-11-03T12:00:00Z", "furthest": "purchase", "status": "completed", "stalled": False, "converted": True,
-        "converted_at": "2026-11-03T12:00:00Z", "value": 20.5, "started_at": "2026-11-03T10:00:00Z",
+        "since": "2026-11-03T12:00:00Z", "furthest": "purchase", "status": "completed", "stalled": False,
+        "converted": True, "converted_at": "2026-11-03T12:00:00Z", "value": 20.5, "started_at": "2026-11-03T10:00:00Z",
         "last_at": "2026-11-03T12:00:00Z", "deadline": "2026-11-17T12:00:00Z", "closed_at": "2026-11-17T12:00:00Z",
         "closed_early": False, "channel": "web", "acquisition": None, "source": "site", "segments": ["vip"],
         "entered": ["awareness", "purchase"], "touchpoints": 2, "restated": False,
@@ -71,7 +74,8 @@ async def test_pages_follow_each_other_without_gap_or_overlap(api: httpx.AsyncCl
         seen += [row["journey_id"] for row in answer["data"]]
         cursor = {"cursor": answer["next_cursor"]}
     assert answer["next_cursor"] is None
-    assert sorted(seen) == sorted(shop) and len(seen) == 5
+    assert sorted(seen) == sorted(shop)
+    assert len(seen) == 5
     assert seen[2:] == [shop[2], shop[1], shop[0]]
 
 

@@ -40,7 +40,11 @@ def test_nothing_vanishes_between_stages(left: list[int]) -> None:
 
 
 def test_converted_are_the_completed_and_the_open_ones_that_have() -> None:
-    counts = {LAYOUT.left(0, LAYOUT.OPEN_CONVERTED): 2, LAYOUT.left(1, LAYOUT.CLOSED_COMPLETED): 3, LAYOUT.left(1, 0): 5}
+    counts = {
+        LAYOUT.left(0, LAYOUT.OPEN_CONVERTED): 2,
+        LAYOUT.left(1, LAYOUT.CLOSED_COMPLETED): 3,
+        LAYOUT.left(1, 0): 5,
+    }
     journeys = funnel(MAP, counts).journeys
     assert (journeys.open, journeys.completed, journeys.converted) == (7, 3, 5)
 

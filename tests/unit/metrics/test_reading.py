@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
@@ -22,7 +23,8 @@ NOON = micros(datetime(2026, 11, 23, 12, tzinfo=UTC))
     "text",
     [
         "2026-11-23T12:00:00Z", "2026-11-23t12:00:00z", "2026-11-23 12:00:00", "2026-11-23T12:00:00",
-        "2026-11-23T13:00:00+01:00", "2026-11-23T13:00:00 01:00", "2026-11-23T06:30:00-05:30", "2026-11-23T12:00:00.000Z",
+        "2026-11-23T13:00:00+01:00", "2026-11-23T13:00:00 01:00", "2026-11-23T06:30:00-05:30",
+        "2026-11-23T12:00:00.000Z",
     ],
 )  # fmt: skip
 def test_the_same_instant_in_many_writings(text: str) -> None:
@@ -65,11 +67,9 @@ def test_a_cursor_comes_back_as_it_went(started_at: int, journey_id: UUID) -> No
 
 
 @given(st.text(max_size=40))
-def test_a_cursor_of_any_text_is_read_or_refused(text: str) -> None:
-    try:
-        decode(TouchpointCursor, text)
-    except ValueError as error:
-        assert "next_cursor" in str(error)
+def test_any_text_is_a_cursor_or_refused(text: str) -> None:
+    with suppress(ValueError):
+        assert isinstance(decode(TouchpointCursor, text), TouchpointCursor)
 
 
 @pytest.mark.parametrize(
