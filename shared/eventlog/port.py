@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -21,8 +22,7 @@ class OffsetLost(Exception):
         self.partition, self.wanted, self.earliest = partition, wanted, earliest
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """What is appended: the key decides the partition (murmur2, as Kafka's default partitioner)."""
 
     key: bytes
@@ -30,15 +30,14 @@ class Record:
     headers: Headers = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """A record as read back. Offsets of a partition rise; the first is 0; gaps are possible on Kafka."""
 
     partition: int
     offset: int
     key: bytes
     value: bytes
-    headers: Headers = field(default=())
+    headers: Headers = ()
 
 
 class Appender(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import socket
@@ -79,12 +80,20 @@ def free_port() -> int:
         return port
 
 
+def _port_of(home: Path) -> int | None:
+    properties = home / "server.properties"
+    if not properties.exists():
+        return None
+    found = re.search(r"^listeners=PLAINTEXT://127.0.0.1:(\d+)", properties.read_text(), re.MULTILINE)
+    return int(found[1]) if found else None
+
+
 class KafkaBroker:
     """One node on its own ports and folder. ``start`` again after ``kill`` or ``stop`` finds the same data."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.port = free_port()
+        self.port = _port_of(home) or free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
