@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from hashlib import sha1
 from pathlib import Path
 from typing import Final
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import yaml
+from asyncpg.pgproto.pgproto import UUID as FastUUID  # equal to uuid.UUID, compared and hashed in C
 
-NAMESPACE: Final = UUID("6a1f6d1e-6f0b-5d0c-9a53-7b8f3f0f5c11")
+NAMESPACE: Final = UUID("6a1f6d1e-6f0b-5d0c-9a53-7b8f3f0f5c11").bytes
 PLACEHOLDERS: Final = frozenset(
     ("", "null", "undefined", "none", "nil", "nan", "anonymous", "guest", "unknown", "0", "-1", "true", "false",
      "[object object]")
@@ -68,7 +70,16 @@ def key(kind: str, value: str) -> str:
 
 def uid(key: str) -> UUID:
     """The id of an identifier (``kind:value``), and of the profile whose root it is: the same for ever."""
-    return uuid5(NAMESPACE, key)
+    return named(key)
+
+
+def named(name: str) -> UUID:
+    """A UUID of version 5 (RFC 9562) in our namespace: the same name, the same UUID."""
+    digest = bytearray(sha1(NAMESPACE + name.encode(), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    found: UUID = FastUUID(bytes(digest))
+    return found
 
 
 def normalise(kind: str, value: str) -> str:

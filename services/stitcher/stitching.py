@@ -339,7 +339,7 @@ class _Stitching:
             return
         before = (old[1], State(*old[1].counted, None)) if old and old[1].counted else None
         after = (new[1], state_of(new[1], plan, self.clock)) if new else None
-        differs = add_difference(self.changes.rollups, plan, before, after, self.clock)
+        differs = add_difference(self.changes.rollups, plan, before, after, self.now)
         late = (new or old)[0] in self.affected if (new or old) else False
         reopened = bool(before and after and before[1].status != OPEN and after[1].status == OPEN)
         if before and before[0].restated:

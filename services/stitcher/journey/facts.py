@@ -136,21 +136,22 @@ def counts(journey: Journey, state: State, layout: CohortLayout) -> dict[int, in
 
 
 def add_difference(
-    rollups: Rollups, plan: Plan, before: tuple[Journey, State] | None, after: tuple[Journey, State] | None, clock: int
+    rollups: Rollups, plan: Plan, before: tuple[Journey, State] | None, after: tuple[Journey, State] | None, now: int
 ) -> bool:
     """Takes off what a journey contributed before and adds what it contributes now. Answers whether anything differs.
 
-    Moves of one journey (`restated` aside, see `add_restated`); ``clock`` decides which short-lived tiers are kept.
+    ``restated`` is counted apart, by `add_restated`. What happened long before ``now`` (the worker's clock, in
+    microseconds) is left out of the short-lived tiers.
     """
     old = _Contribution(plan, *before) if before else None
     new = _Contribution(plan, *after) if after else None
     if old and new and old.base == new.base:
-        return _add_moved(rollups, plan, old, new, clock)
+        return _add_moved(rollups, plan, old, new, now)
     for contribution, sign in ((old, -1), (new, 1)):
         if contribution:
             for segment in contribution.segments:
                 _add(rollups, contribution, segment, contribution.counts(), contribution.journey.value, sign)
-                _add_flows(rollups, contribution, segment, contribution.flows(0), sign, clock)
+                _add_flows(rollups, contribution, segment, contribution.flows(0), sign, now)
     return old is not None or new is not None
 
 
@@ -190,7 +191,7 @@ class _Contribution:
         return (HOUR_TIER, hour_start(started, zone)), (DAY_TIER, day_start(started, zone))
 
 
-def _add_moved(rollups: Rollups, plan: Plan, old: _Contribution, new: _Contribution, clock: int) -> bool:
+def _add_moved(rollups: Rollups, plan: Plan, old: _Contribution, new: _Contribution, now: int) -> bool:
     """The same journey in the same cells: only what differs, segment by segment."""
     delta = _minus(new.counts(), old.counts())
     value = new.journey.value - old.journey.value
@@ -204,15 +205,15 @@ def _add_moved(rollups: Rollups, plan: Plan, old: _Contribution, new: _Contribut
     for segment in new.segments:
         if segment in old.segments:
             _add(rollups, new, segment, delta, value, 1)
-            _add_flows(rollups, new, segment, gone, -1, clock)
-            _add_flows(rollups, new, segment, come, 1, clock)
+            _add_flows(rollups, new, segment, gone, -1, now)
+            _add_flows(rollups, new, segment, come, 1, now)
         else:
             _add(rollups, new, segment, new.counts(), new.journey.value, 1)
-            _add_flows(rollups, new, segment, new.flows(0), 1, clock)
+            _add_flows(rollups, new, segment, new.flows(0), 1, now)
     for segment in old.segments:
         if segment not in new.segments:
             _add(rollups, old, segment, old.counts(), old.journey.value, -1)
-            _add_flows(rollups, old, segment, old.flows(0), -1, clock)
+            _add_flows(rollups, old, segment, old.flows(0), -1, now)
     return True
 
 
@@ -255,7 +256,7 @@ def _cohort(rollups: Rollups, contribution: _Contribution, segment: str, tier: i
 
 
 def _add_flows(
-    rollups: Rollups, contribution: _Contribution, segment: str, moves: list[Flow], sign: int, clock: int
+    rollups: Rollups, contribution: _Contribution, segment: str, moves: list[Flow], sign: int, now: int
 ) -> None:
     if not moves:
         return
@@ -263,9 +264,9 @@ def _add_flows(
     for at, origin, to, spent in moves:
         place = NO_BUCKET if spent is None else bucket(spent)
         targets = [(HOUR_TIER, hour_start(at, zone), place), (DAY_TIER, day_start(at, zone), place)]
-        if at > clock - MINUTES_KEPT:
+        if at > now - MINUTES_KEPT:
             targets.append((MINUTE_TIER, at - at % MINUTE, NO_BUCKET))
-        if at > clock - SECONDS_KEPT:
+        if at > now - SECONDS_KEPT:
             targets.append((SECOND_TIER, at - at % SECOND, NO_BUCKET))
         for tier, start, kept in targets:
             name = (cell, tier, start, origin, to, kept)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 
 from services.stitcher.journey.rules import NOTHING, Match, Plan
 from services.stitcher.journey.touch import Touch
-from shared.identifiers import NAMESPACE
+from shared.identifiers import named
 from shared.tables import Visit
 
 
@@ -111,7 +111,7 @@ class Fold:
 
     def _open(self, touch: Touch, match: Match) -> Journey:
         journey = Journey(
-            journey_id=uuid5(NAMESPACE, f"{self.plan.name}/{self.plan.version}/{touch.key}/{touch.id}"),
+            journey_id=named(f"{self.plan.name}/{self.plan.version}/{touch.key}/{touch.id}"),
             map_id=self.plan.map_id,
             channel=touch.channel,
             acquisition=touch.acquisition or "",

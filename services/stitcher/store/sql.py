@@ -93,28 +93,32 @@ UPDATE_IDENTIFIERS: Final = """
 
 # --- Evidence --------------------------------------------------------------------------------------------------------
 
+# One step up from an identifier that is not shared. `offset 0` holds the planner to one look-up an identifier: a plan
+# made while the tables were young would otherwise read all links, for ever.
+_UP: Final = """
+    lateral (
+        select l.* from links l
+        where l.lower = {0}.uid and (select i.degree from identifiers i where i.uid = {0}.uid) <= $2
+        offset 0
+    )"""
+
 # Every link from these identifiers upwards, climbing through those that are not shared; and these very pairs.
-LINKS_UP: Final = """
+LINKS_UP: Final = f"""
     with recursive climbed(uid) as (
         select * from unnest($1::uuid[])
         union
-        select l.higher
-        from climbed
-        join identifiers i on i.uid = climbed.uid and i.degree <= $2
-        join links l on l.lower = i.uid
+        select l.higher from climbed cross join {_UP.format("climbed")} l
     )
     select l.lower, l.higher, l.earliest, l.earliest_id, l.latest, l.latest_id, l.revoked
-    from climbed
-    join identifiers i on i.uid = climbed.uid and i.degree <= $2
-    join links l on l.lower = i.uid
+    from climbed cross join {_UP.format("climbed")} l
     union
     select l.lower, l.higher, l.earliest, l.earliest_id, l.latest, l.latest_id, l.revoked
     from unnest($3::uuid[], $4::uuid[]) as g(lower, higher)
-    join links l on l.lower = g.lower and l.higher = g.higher
+    cross join lateral (select * from links l where l.lower = g.lower and l.higher = g.higher offset 0) l
 """
 
 # These identifiers with their alias groups; all below, not entering shared ones; all that any of these links to.
-FAMILY: Final = """
+FAMILY: Final = f"""
     with recursive members(uid) as (
         select * from unnest($1::uuid[])
         union
@@ -123,6 +127,7 @@ FAMILY: Final = """
             select b as uid from aliases where a = members.uid
             union all
             select a from aliases where b = members.uid
+            offset 0
         ) other
     ),
     below(uid) as (
@@ -130,19 +135,16 @@ FAMILY: Final = """
         union
         select l.lower
         from below
-        join links l on l.higher = below.uid
-        join identifiers i on i.uid = l.lower and i.degree <= $2
+        cross join lateral (select lower from links where higher = below.uid offset 0) l
+        cross join lateral (select from identifiers i where i.uid = l.lower and i.degree <= $2 offset 0) unshared
     ),
     above(uid) as (
         select uid from below
         union
-        select l.higher
-        from above
-        join identifiers i on i.uid = above.uid and i.degree <= $2
-        join links l on l.lower = i.uid
+        select l.higher from above cross join {_UP.format("above")} l
     )
     select i.uid, i.key, i.component, i.profile, i.degree, i.aliased
-    from above join identifiers i on i.uid = above.uid
+    from above cross join lateral (select * from identifiers i where i.uid = above.uid offset 0) i
 """
 
 # All links of these lower identifiers.
@@ -300,11 +302,8 @@ JOURNEYS_ALL: Final = """
 # Journeys by id.
 JOURNEYS: Final = f"{JOURNEYS_ALL} where journey_id = any($1::uuid[])"
 
-# All journeys of these profiles in these maps, by start.
-JOURNEYS_OF: Final = f"""{JOURNEYS_ALL}
-    where profile_id = any($1::uuid[]) and map_id = any($2::int[])
-    order by started_at, journey_id
-"""
+# All journeys of these profiles in these maps.
+JOURNEYS_OF: Final = f"{JOURNEYS_ALL} where profile_id = any($1::uuid[]) and map_id = any($2::int[])"
 
 # Stores journeys as they stand.
 UPSERT_JOURNEYS: Final = """
