@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 import msgspec
@@ -86,4 +86,4 @@ def micros(moment: datetime) -> int:
 
 def moment(us: int) -> datetime:
     """The UTC datetime of microseconds since 1970-01-01."""
-    return datetime.fromtimestamp(us // SECOND, timezone.utc).replace(microsecond=us % SECOND)
+    return EPOCH + timedelta(0, 0, us)

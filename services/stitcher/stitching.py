@@ -72,7 +72,7 @@ class _Stitching:
         self.journeys_after: dict[UUID, tuple[str, Journey]] = {}
 
     async def run(self) -> Outcome:
-        pairs = self.batch.pairs()
+        pairs = self.batch.pairs
         await self._lock(pairs)
         await self._load_evidence(pairs)
         self.in_force = await self._in_force(pairs)
@@ -133,7 +133,7 @@ class _Stitching:
     async def _load_details(self) -> None:
         """The hours of those with several targets, and the aliases of those who have any."""
         targets = defaultdict(set)
-        for lower, higher in [*self.before.links, *self.batch.pairs()]:
+        for lower, higher in [*self.before.links, *self.batch.pairs]:
             targets[lower].add(higher)
         loaded = {lower for lower, _, _ in self.before.hours}
         several = {lower for lower, highers in targets.items() if len(highers) > 1} - loaded
@@ -151,7 +151,7 @@ class _Stitching:
         self._learn(family.identifiers, family.links)
         await self._load_details()
         self.after = with_batch(
-            self.before, self.batch.pairs(), self.batch.hours, self.batch.aliases, self.in_force
+            self.before, self.batch.pairs, self.batch.hours, self.batch.aliases, self.in_force
         )
 
     # --- Touchpoints -------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from services.stitcher.journey.identity import Alias, Span, hour_of, pairs_of
@@ -22,14 +22,7 @@ class Batch:
     revocations: list[Revocation] = field(default_factory=list)
     withdrawals: list[Withdrawal] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
-
-    def pairs(self) -> dict[tuple[str, str], Span]:
-        """The evidence by (lower, higher)."""
-        found: dict[tuple[str, str], Span] = {}
-        for (lower, higher, _), span in self.hours.items():
-            known = found.get((lower, higher))
-            found[lower, higher] = span if known is None else known.merged(span)
-        return found
+    pairs: dict[tuple[str, str], Span] = field(default_factory=dict)  # evidence by (lower, higher)
 
 
 def gather(records: Iterable[bytes], rules: IdentityRules) -> Batch:
@@ -44,7 +37,16 @@ def gather(records: Iterable[bytes], rules: IdentityRules) -> Batch:
             batch.keys.update(pair_of(record))
         else:
             batch.withdrawals.append(record)
+    batch.pairs = _pairs(batch.hours)
     return batch
+
+
+def _pairs(hours: Mapping[tuple[str, str, int], Span]) -> dict[tuple[str, str], Span]:
+    found: dict[tuple[str, str], Span] = {}
+    for (lower, higher, _), span in hours.items():
+        known = found.get((lower, higher))
+        found[lower, higher] = span if known is None else known.merged(span)
+    return found
 
 
 def pair_of(revocation: Revocation) -> tuple[str, str]:

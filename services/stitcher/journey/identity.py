@@ -28,9 +28,14 @@ class Span:
 
     def merged(self, other: Span) -> Span:
         """Both pieces of evidence as one."""
-        earliest = min((self.earliest, self.earliest_id), (other.earliest, other.earliest_id))
-        latest = min((-self.latest, self.latest_id), (-other.latest, other.latest_id))
-        return Span(*earliest, -latest[0], latest[1])
+        first, last = self, self
+        if (other.earliest, other.earliest_id) < (self.earliest, self.earliest_id):
+            first = other
+        if (-other.latest, other.latest_id) < (-self.latest, self.latest_id):
+            last = other
+        if first is last:
+            return first
+        return Span(first.earliest, first.earliest_id, last.latest, last.latest_id)
 
 
 @dataclass(frozen=True, slots=True)

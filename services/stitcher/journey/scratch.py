@@ -34,7 +34,7 @@ def fold_everything(records: Iterable[bytes], plans: Sequence[Plan], rules: Iden
     batch = gather(records, rules)
     withdrawn = {command.id for command in batch.withdrawals}
     in_force = {pair_of(command) for command in batch.revocations if command.id not in withdrawn}
-    pairs = batch.pairs()
+    pairs = batch.pairs
     evidence = with_batch(Evidence(), pairs, batch.hours, batch.aliases, {
         pair: pair in in_force for pair in {*pairs, *batch.aliases}
     })  # fmt: skip

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import asyncpg
 import msgspec
 
-from shared.identifiers import NAMESPACE, uid
+from shared.identifiers import named, uid
 from shared.journey_map import JourneyMap, parse_map
 from shared.tables import (
     BUCKET_GROWTH,
@@ -109,7 +109,7 @@ class Seed:
     async def journey(self, map_id: int, told: Told, definition: JourneyMap = SHOP) -> UUID:
         """A journey and all that it adds to the rollups; answers its id."""
         self._told += 1
-        journey_id = uuid5(NAMESPACE, f"{map_id}/{self._told}")
+        journey_id = named(f"{map_id}/{self._told}")
         await self._row(map_id, told, journey_id)
         for segment in ("", *told.segments):
             cell = await self._cell(map_id, segment, told)
