@@ -19,7 +19,7 @@ Row = Sequence[Any]
 Columns = list[list[Any]]
 
 _pack = msgspec.msgpack.Encoder(uuid_format="bytes").encode
-_visits = msgspec.msgpack.Decoder(list[Visit]).decode
+_visits = msgspec.msgpack.Decoder(list[Visit], strict=False).decode  # numbers too large for msgpack are text
 traits = msgspec.msgpack.Decoder(dict[str, tuple[int, str, Any]]).decode
 last_journeys = msgspec.msgpack.Decoder(dict[int, UUID]).decode
 
@@ -105,6 +105,25 @@ def journey(row: Row) -> tuple[UUID, Journey]:
     )
 
 
+def pack_visits(visits: list[Visit]) -> bytes:
+    """As they lie in `journeys.visits`; a sum of money beyond 64 bit is written as text."""
+    try:
+        return _pack(visits)
+    except OverflowError:
+        return _pack([[_in_bounds(value) for value in msgspec.structs.astuple(visit)] for visit in visits])
+
+
+def _in_bounds(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and abs(value) >= 2**63 else value
+
+
+def by_start(owned: tuple[UUID, Journey]) -> tuple[Any, ...]:
+    """Sorts the journeys of a profile in a map; where several begin in one instant, as their first touchpoints do."""
+    one = owned[1]
+    first = one.visits[0]
+    return one.started_at, first.stage, first.cause, one.closed_at is None, one.journey_id
+
+
 def journey_row(profile_id: UUID, one: Journey, due_at: int | None) -> Row:
     """In the order of `sql.UPSERT_JOURNEYS`; status, stalled and closed_at are as counted."""
     assert one.counted is not None, "a journey is stored as it was counted"
@@ -113,7 +132,7 @@ def journey_row(profile_id: UUID, one: Journey, due_at: int | None) -> Row:
         one.journey_id, profile_id, one.map_id, status, stalled, one.visits[-1].stage, one.furthest,
         numbers(sorted({visit.stage for visit in one.visits})), one.touchpoints, one.started_at, one.last_at,
         one.deadline, closed_at, one.early, one.converted_at, one.value, one.channel, one.acquisition, one.source,
-        array(one.segments) if one.segments else "{}", _pack(one.visits), one.restated, due_at,
+        array(one.segments) if one.segments else "{}", pack_visits(one.visits), one.restated, due_at,
     )  # fmt: skip
 
 

@@ -232,7 +232,7 @@ class PostgresUnit:
 
     async def journeys_of(self, profiles: Iterable[UUID]) -> list[tuple[UUID, Journey]]:
         found = await self._rows("journeys", sql.JOURNEYS_OF, sorted(profiles), self._map_ids)
-        return [rows.journey(row) for row in found]
+        return sorted(map(rows.journey, found), key=rows.by_start)
 
     async def due(self, clock: int, limit: int) -> list[tuple[UUID, UUID]]:
         """Journeys that time must look at before ``clock``: (journey_id, profile_id)."""
