@@ -168,7 +168,7 @@ journeys = Table(
     Column("acquisition", Text, nullable=False),  # '' when the touchpoint had none
     Column("source", Text, nullable=False),
     Column("segments", ARRAY(Text), nullable=False),
-    Column("visits", LargeBinary, nullable=False),  # msgpack [Visit]
+    Column("visits", LargeBinary, nullable=False),  # msgpack [Visit]; read it with strict=False: 2**63 and more is text
     Column("restated", Boolean, nullable=False),  # changed by a late touchpoint or a new link after it was counted
     Column("due_at", BigInteger),  # when the clock must look at it next; null: never
     Column("due_hour", BigInteger),  # due_at in whole hours since 1970, so that the index seldom changes
