@@ -8,88 +8,31 @@ import pytest
 from hypothesis import given, settings
 
 from services.stitcher.journey.rules import Plan
-from services.stitcher.journey.scratch import Result, fold_everything, standing
+from services.stitcher.journey.scratch import fold_everything, standing
 from shared.identifiers import IdentityRules
-from shared.journey_map import JourneyMap
-from shared.tables import DAY_TIER, HOUR_TIER, STATUSES
+from shared.tables import DAY_TIER, HOUR_TIER
 from shared.touchpoint import DAY, micros
-from tests.support import datasets, slow_rollups
-from tests.support.slow_model import Journey, Model, flat, model
+from tests.support import datasets
+from tests.support.compared import cohort_of, different, flow_of, journeys_of, of_product
+from tests.support.slow_model import model
 from tests.support.strategies import History, crowded_histories, histories
 
 
-def folded(history: History) -> Result:
-    """What the core says; the number of a map is its place from 1 on."""
-    plans = [Plan(number, m) for number, m in enumerate(history.maps, 1)]
-    return fold_everything(history.records, plans, history.rules, history.clock)
-
-
-def expected(history: History) -> Model:
-    return model(history.touchpoints, history.commands, history.maps, history.rules, history.clock)
-
-
-def of_core(m: JourneyMap, journey: Any, state: Any) -> Journey:
-    """A journey of the core in the words of the slow model."""
-    return {
-        "visits": [
-            (m.stages[v.stage].name, v.entered_at, v.cause, v.last_at, v.touchpoints, (v.felt, v.felt_n),
-             {m.moments[place].name: n for place, n in v.moments.items()})
-            for v in journey.visits
-        ],
-        "status": STATUSES[state.status], "stalled": state.stalled, "closed_at": state.closed_at, "early": journey.early,
-        "segments": sorted(journey.segments),
-    } | {name: getattr(journey, name) for name in SAME}  # fmt: skip
-
-
-SAME = (
-    "started_at", "last_at", "deadline", "converted_at", "value", "channel", "acquisition", "source", "furthest",
-    "touchpoints",
-)  # fmt: skip
-
-
-def of_model(journey: Journey) -> Journey:
-    """The same of a journey of the slow model."""
-    return {
-        "visits": [
-            (v["stage"], v["entered_at"], v["cause"], v["last_at"], v["touchpoints"], v["experience"], v["moments"])
-            for v in journey["visits"]
-        ],
-        "early": journey["closed_early"],
-    } | {name: journey[name] for name in (*SAME, "status", "stalled", "closed_at", "segments")}  # fmt: skip
-
-
 def agree(history: History) -> None:
-    """Fails with the first things that differ: what, in the core, in the model."""
-    core, slow = folded(history), expected(history)
+    """Fails with the first things that differ: what, in the core, in the model. A map's number is its place."""
+    plans = [Plan(number, m) for number, m in enumerate(history.maps, 1)]
+    core = fold_everything(history.records, plans, history.rules, history.clock)
+    slow = model(history.touchpoints, history.commands, history.maps, history.rules, history.clock)
     assert different(core.owners, slow.owner) == []
+    cohort, flow = standing(core.rollups)
     for number, m in enumerate(history.maps, 1):
         found = {
-            (root, n): of_core(m, journey, state)
+            (root, n): of_product(m, journey, journey.visits, state[:3], journey.early)
             for root, maps in core.journeys.items() for n, (journey, state) in enumerate(maps.get(number, ()))
         }  # fmt: skip
-        theirs = slow.journeys[m.map, m.version].items()
-        assert different(found, {(root, n): of_model(j) for root, js in theirs for n, j in enumerate(js)}) == []
-        rollups_agree(core, number, m, flat(slow, m))
-
-
-def different(core: dict[Any, Any], slow: dict[Any, Any]) -> list[Any]:
-    names = [name for name in {**core, **slow} if core.get(name) != slow.get(name)]
-    return [(name, *apart(core.get(name), slow.get(name))) for name in names[:3]]
-
-
-def apart(core: Any, slow: Any) -> tuple[Any, Any]:
-    """Of two journeys only the fields that differ."""
-    if not (isinstance(core, dict) and isinstance(slow, dict)):
-        return core, slow
-    names = [name for name in slow if core[name] != slow[name]]
-    return {name: core[name] for name in names}, {name: slow[name] for name in names}
-
-
-def rollups_agree(core: Result, number: int, m: JourneyMap, journeys: list[Journey]) -> None:
-    cohort, flow = standing(core.rollups)
-    counted = slow_rollups.cohort(m, journeys).items()
-    assert different(tiers(cohort, number), {name: (tuple(counts), value) for name, (counts, value) in counted}) == []
-    assert different(tiers(flow, number), dict(slow_rollups.flow(m, journeys))) == []
+        assert different(found, journeys_of(slow, m)) == []
+        assert different(tiers(cohort, number), cohort_of(slow, m)) == []
+        assert different(tiers(flow, number), flow_of(slow, m)) == []
 
 
 def tiers(rollup: Any, number: int) -> dict[Any, Any]:

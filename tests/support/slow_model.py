@@ -160,8 +160,7 @@ def alias_names(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def document(touchpoint: Touchpoint) -> dict[str, Any]:
     """What dotted paths walk through: the touchpoint as it is written, without what it does not have."""
-    names = "id type event channel acquisition source ids properties traits context previous_id group_id".split()
-    return {name: value for name in names if (value := getattr(touchpoint, name)) is not None}
+    return {name: value for name in touchpoint.__struct_fields__ if (value := getattr(touchpoint, name)) is not None}
 
 
 def look_up(found: Any, path: str) -> Any:

@@ -25,6 +25,7 @@ VALUES: Final = {
     "anonymous_id": ("a1", "a2", *NAMES[:2]),  # an alias makes an anonymous id of a user's name
 }  # fmt: skip
 RANKED: Final = IdentityRules().kinds
+ZONES: Final = ("UTC", "Europe/Berlin", "Asia/Kolkata", "America/New_York", "Asia/Beirut")
 KEYS: Final = tuple(key(kind, value) for kind in RANKED for value in VALUES[kind])
 EVENTS: Final = ("A", "B", "C", "Goal", "Survey")
 CHANNELS: Final = ("web", "app", "phone")
@@ -276,20 +277,18 @@ def without_nothing(given: dict[str, Any]) -> dict[str, Any]:
 @st.composite
 def journey_maps(draw: st.DrawFn, name: str = "m") -> JourneyMap:
     names = ["one", "two", "three", "four"][: draw(st.integers(1, 4))]
-    goal = {"event": "Goal"}
+    goal, decisive = {"event": "Goal"}, draw(st.lists(alternatives(), max_size=2))
     return JourneyMap.model_validate(
         without_nothing({
             "map": name,
-            "timezone": draw(st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kolkata", "America/New_York", "Asia/Beirut"])),
+            "timezone": draw(st.sampled_from(ZONES)),
             "timeout": draw(durations(2, 4, 8)),
             "goal": draw(st.just([goal]) | st.sampled_from(RULES).map(lambda rule: [rule, goal]) | st.just([])),
             "value": draw(st.sampled_from([None, "properties.value", "properties.value"])),
             "stages": [draw(stages(one)) for one in names],
             "reentry": draw(reentries(names)),
             "segments": draw(st.dictionaries(st.sampled_from(["vip", "new"]), st.sampled_from(SEGMENTS), max_size=2)),
-            "moments": [
-                {"name": f"moment {n}", "when": when} for n, when in enumerate(draw(st.lists(alternatives(), max_size=2)))
-            ],
+            "moments": [{"name": f"moment {n}", "when": when} for n, when in enumerate(decisive)],
             "experience": draw(st.lists(st.sampled_from(EXPERIENCES), max_size=2)),
         })
     )  # fmt: skip
@@ -321,6 +320,27 @@ def crowded_histories(draw: st.DrawFn, most: int = 20) -> History:
     """One customer, who does everything at the same few instants."""
     touchpoints = draw(all_touchpoints(most, one_touchpoint(one_customer(), 3)))
     return draw(folded_with(touchpoints, 10))
+
+
+@st.composite
+def tangled_histories(draw: st.DrawFn, most: int = 12) -> History:
+    """A few devices that several users share, joined and torn apart by aliases, revocations and withdrawals."""
+    touchpoints = draw(all_touchpoints(most, one_touchpoint(shared_devices(), 12)))
+    m = JourneyMap.model_validate({"map": "m", "stages": [{"name": "one", "when": [{"event": "*"}]}]})
+    allowed = draw(st.sampled_from([1, 1, 2, 3]))
+    return History(touchpoints, draw(all_commands(touchpoints, 6)), [m], IdentityRules(shared_above=allowed))
+
+
+def shared_devices() -> st.SearchStrategy[dict[str, str]]:
+    one = {kind: st.sampled_from(VALUES[kind][:2]) for kind in ("email", "device_id", "anonymous_id")}
+    user = st.sampled_from(NAMES)
+    return st.one_of(
+        st.fixed_dictionaries({"anonymous_id": one["anonymous_id"]}),
+        st.fixed_dictionaries({"user_id": user, "anonymous_id": one["anonymous_id"]}),
+        st.fixed_dictionaries({"user_id": user}, optional=one),
+        st.fixed_dictionaries({"email": one["email"]}, optional={"anonymous_id": one["anonymous_id"]}),
+        st.fixed_dictionaries({"device_id": one["device_id"]}, optional={"anonymous_id": one["anonymous_id"]}),
+    )
 
 
 def one_customer() -> st.SearchStrategy[dict[str, str]]:
