@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from throughline import services, settings, supervisor
+from throughline import importing, services, settings, supervisor
 
 app = typer.Typer(
     help="Throughline: live customer journeys from event streams.",
@@ -33,6 +33,7 @@ app.command()(services.stitcher)
 app.command()(services.metrics)
 app.command()(services.migrate)
 app.command("settings")(settings.show)
+app.command("import")(importing.import_files)
 
 if __name__ == "__main__":
     app()
