@@ -182,8 +182,10 @@ REVOCATIONS: Final = """
     from (
         select * from revocations where id = any($1::uuid[])
         union
-        select revocations.* from unnest($2::uuid[], $3::uuid[]) as g(lower, higher)
-        join revocations on revocations.lower = g.lower and revocations.higher = g.higher
+        select named.* from unnest($2::uuid[], $3::uuid[]) as g(lower, higher)
+        cross join lateral (
+            select * from revocations where lower = g.lower and higher = g.higher offset 0
+        ) named
     ) r
     left join identifiers low on low.uid = r.lower
     left join identifiers high on high.uid = r.higher
@@ -381,12 +383,17 @@ def add_cohort(width: int) -> str:
 """
 
 
-# Removes cohort rows that have come to nothing.
+# Removes cohort rows that have come to nothing; the transaction has them locked.
 DELETE_EMPTY_COHORT: Final = """
-    delete from rollup_cohort c
-    using unnest($1::int[], $2::smallint[], $3::bigint[]) as g(cell_id, tier, at)
-    where c.cell_id = g.cell_id and c.tier = g.tier and c.at = g.at
-        and c.value = 0 and c.restated = 0 and 0 = all(c.counts)
+    delete from rollup_cohort where ctid = any(array(
+        select empty.ctid from unnest($1::int[], $2::smallint[], $3::bigint[]) as g(cell_id, tier, at)
+        cross join lateral (
+            select c.ctid from rollup_cohort c
+            where c.cell_id = g.cell_id and c.tier = g.tier and c.at = g.at
+                and c.value = 0 and c.restated = 0 and 0 = all(c.counts)
+            offset 0
+        ) empty
+    ))
 """
 
 # Adds deltas to the transitions.
@@ -397,13 +404,19 @@ ADD_FLOW: Final = """
     on conflict (cell_id, tier, at, from_stage, to_stage, bucket) do update set n = f.n + excluded.n
 """
 
-# Removes transitions that have come to nothing.
+# Removes transitions that have come to nothing; the transaction has them locked.
 DELETE_EMPTY_FLOW: Final = """
-    delete from rollup_flow f
-    using unnest($1::int[], $2::smallint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::smallint[])
-        as g(cell_id, tier, at, from_stage, to_stage, bucket)
-    where f.cell_id = g.cell_id and f.tier = g.tier and f.at = g.at and f.from_stage = g.from_stage
-        and f.to_stage = g.to_stage and f.bucket = g.bucket and f.n = 0
+    delete from rollup_flow where ctid = any(array(
+        select empty.ctid
+        from unnest($1::int[], $2::smallint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::smallint[])
+            as g(cell_id, tier, at, from_stage, to_stage, bucket)
+        cross join lateral (
+            select f.ctid from rollup_flow f
+            where f.cell_id = g.cell_id and f.tier = g.tier and f.at = g.at and f.from_stage = g.from_stage
+                and f.to_stage = g.to_stage and f.bucket = g.bucket and f.n = 0
+            offset 0
+        ) empty
+    ))
 """
 
 # --- What leaves, and what failed ------------------------------------------------------------------------------------
