@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -66,11 +67,16 @@ class Stitching:
 
 
 class _Rejected(msgspec.Struct):
-    """What the edge says about a touchpoint that it refused; what was sent comes along in the record."""
+    """What the edge says about a touchpoint that it refused, and what was sent."""
 
     source: str = ""
     reason: str = "unknown"
     message: str = ""
+    encoding: str = "utf-8"
+    data: str = ""
+
+    def sent(self) -> bytes:
+        return b64decode(self.data) if self.encoding == "base64" else self.data.encode()
 
 
 _rejected = msgspec.json.Decoder(_Rejected)
@@ -98,7 +104,8 @@ class Rejections:
 def _as_letter(record: Stored) -> DeadLetter:
     try:
         said = _rejected.decode(record.value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        data = said.sent()
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return letter(record, Poison("undecodable", "not what ingest writes about a refused touchpoint"))
     source, reason, message = (text.replace("\x00", "") for text in (said.source, said.reason, said.message))
-    return DeadLetter(record.partition, record.offset, source, reason, message, record.value)
+    return DeadLetter(record.partition, record.offset, source, reason, message, data)

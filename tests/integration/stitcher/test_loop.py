@@ -1,0 +1,244 @@
+"""The loop on real logs: everything in once, poison apart, fences held, as_of honest."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.stitcher.app import now
+from services.stitcher.errors import Misconfigured, Stuck
+from services.stitcher.loop import Pace
+from services.stitcher.settings import StitcherSettings
+from shared.touchpoint import REJECTED
+from tests.integration.stitcher.test_whole_state import history
+from tests.integration.stitcher.workers import FAST, Scene, scene
+from tests.integration.stitcher.world import ask, config, live, opened, problems, state, take, tell, until
+from tests.support.builders import touchpoint
+
+
+@pytest.fixture
+async def shop(database: str, tmp_path: Path) -> AsyncIterator[Scene]:
+    """On the embedded log."""
+    settings = StitcherSettings(database_url=database, throughline_config=config(tmp_path), kafka_partitions=3)
+    async with scene(settings, await live(database)) as found:
+        yield found
+
+
+@pytest.fixture
+async def kafka_shop(database: str, tmp_path: Path, kafka: str) -> AsyncIterator[Scene]:
+    settings = StitcherSettings(
+        database_url=database, throughline_config=config(tmp_path), kafka_partitions=3, kafka_bootstrap_servers=kafka
+    )
+    async with scene(settings, await live(database)) as found:
+        yield found
+
+
+async def right(shop: Scene) -> None:
+    assert await problems(shop.database, shop.settings.throughline_config) == []
+
+
+async def clean(shop: Scene, sent: list[Any]) -> dict[str, str]:
+    """The digest of a run without any trouble."""
+    await tell(shop.database, "truncate touchpoints, identifiers, links, link_hours, aliases, profiles, journeys,"
+                              " rollup_cohort, rollup_flow, revocations")  # fmt: skip
+    async with opened(shop.database, shop.plans) as store:
+        await take(store, shop.plans, sent)
+    return await state(shop.database)
+
+
+async def everything_is_in_once(shop: Scene) -> None:
+    sent = history(5)
+    async with shop.worker():
+        await shop.send(sent)
+        await shop.send(sent[:100])
+        await shop.drained()
+    assert await ask(shop.database, "select count(*) from touchpoints") == [(300,)]
+    await right(shop)
+    mixed = await state(shop.database)
+    assert mixed == await clean(shop, sent)
+
+
+async def test_everything_sent_is_in_once_and_right(shop: Scene) -> None:
+    await everything_is_in_once(shop)
+
+
+async def test_everything_sent_through_kafka_is_in_once_and_right(kafka_shop: Scene) -> None:
+    await everything_is_in_once(kafka_shop)
+
+
+async def test_a_restart_goes_on_where_the_tables_say(shop: Scene) -> None:
+    for part in (history(6)[:150], history(6)[150:]):
+        async with shop.worker():
+            await shop.send(part)
+            await shop.drained()
+    assert await ask(shop.database, "select sum(next_offset) from partitions where topic = 'touchpoints'") == [(300,)]
+    await right(shop)
+
+
+async def test_what_cannot_be_read_is_a_dead_letter_and_its_neighbours_are_in(shop: Scene) -> None:
+    good = [touchpoint(n, "A", f"user_id:u{n}") for n in range(20)]
+    async with shop.worker():
+        await shop.send(good[:10])
+        await shop.send_bytes([b"not json", b'{"id": 1}', b"\xff\x00"])
+        await shop.send(good[10:])
+        await shop.drained()
+    assert await ask(shop.database, "select count(*) from touchpoints") == [(20,)]
+    letters = await ask(shop.database, "select reason, data from dead_letters order by data")
+    assert letters == [("undecodable", b"not json"), ("undecodable", b'{"id": 1}'), ("undecodable", b"\xff\x00")]
+    assert await ask(shop.database, "select reason, n from dead_letter_counts") == [("undecodable", 3)]
+    await right(shop)
+
+
+class Choking:
+    """A unit that cannot store one touchpoint."""
+
+    def __init__(self, unit: Any) -> None:
+        self._unit = unit
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._unit, name)
+
+    async def insert_touchpoints(self, rows: Any) -> Any:
+        if any(row.id == "bad" for row in rows):
+            raise KeyError("bad")
+        return await self._unit.insert_touchpoints(rows)
+
+
+async def test_a_record_that_breaks_its_batch_is_found_and_buried(shop: Scene) -> None:
+    good = [touchpoint(n, "A", f"user_id:u{n}") for n in range(30)]
+    await shop.send([*good[:11], touchpoint(5, "A", id="bad"), *good[11:]])
+    async with shop.worker(wrap=Choking):
+        await shop.drained()
+    assert await ask(shop.database, "select count(*) from touchpoints") == [(30,)]
+    assert await ask(shop.database, "select reason from dead_letters") == [("unstitchable",)]
+    await right(shop)
+
+
+async def test_too_many_dead_letters_in_a_row_stop_the_worker_loudly(shop: Scene) -> None:
+    await shop.send_bytes([b"bad"] * 50, key=b"k")
+    async with shop.loop(pace=Pace(batch=50, in_a_row=10)) as loop:
+        with pytest.raises(Stuck, match="in a row of topic touchpoints: stopped rather than drain"):
+            await asyncio.wait_for(loop.run(), 20)
+    assert await ask(shop.database, "select count(*) < 10 from dead_letters") == [(True,)]
+
+
+async def test_a_paused_worker_that_lost_its_partitions_commits_nothing(shop: Scene) -> None:
+    release, entered = asyncio.Event(), asyncio.Event()
+
+    class Pausing(Choking):
+        async def insert_touchpoints(self, rows: Any) -> Any:
+            entered.set()
+            await release.wait()
+            return await self._unit.insert_touchpoints(rows)
+
+    rejoined = asyncio.Event()
+
+    async def note() -> None:
+        rejoined.set()
+
+    sent = history(7, n=60)
+    async with shop.worker("paused", wrap=Pausing, rejoining=note):
+        await shop.send(sent)
+        await entered.wait()
+        # Its transaction stands still for longer than PostgreSQL lets it; then somebody else has the partitions.
+        await until(lambda: taken_over(shop))
+        release.set()
+        await rejoined.wait()
+        await shop.drained()
+    await right(shop)
+    assert await ask(shop.database, "select count(*) from touchpoints") == [(60,)]
+
+
+async def taken_over(shop: Scene) -> bool:
+    """Claims all partitions for nobody, as soon as their rows can be had."""
+    await tell(shop.database, "update partitions set epoch = epoch + 1 where topic = 'touchpoints'")
+    return True
+
+
+async def test_workers_share_the_partitions_and_hand_them_over(shop: Scene) -> None:
+    sent = history(8, n=400)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(shop.worker("one"))
+        await shop.send(sent[:100])
+        await shop.drained()
+        await stack.enter_async_context(shop.worker("two"))
+        owners = "select count(distinct owner) from partitions where topic = 'touchpoints'"
+        await until(lambda: holds(shop, owners, 2))
+        await shop.send(sent[100:300])
+        await shop.drained()
+        async with shop.worker("three"):
+            await shop.send(sent[300:])
+            await shop.drained()
+    assert await ask(shop.database, "select count(*) from touchpoints") == [(400,)]
+    await right(shop)
+
+
+async def holds(shop: Scene, query: str, wanted: Any) -> bool:
+    return bool((await ask(shop.database, query))[0][0] == wanted)
+
+
+async def test_several_workers_at_once_on_the_same_customers(shop: Scene) -> None:
+    sent = history(9, n=600, people=8)
+    random.Random(9).shuffle(sent)
+    async with shop.worker("one", FAST), shop.worker("two", FAST), shop.worker("three", FAST):
+        owners = "select count(distinct owner) from partitions where topic = 'touchpoints'"
+        await until(lambda: holds(shop, owners, 3))
+        for start in range(0, 600, 60):
+            await shop.send(sent[start : start + 60])
+        await shop.drained()
+    await right(shop)
+    mixed = await state(shop.database)
+    assert mixed == await clean(shop, sent)
+
+
+async def test_as_of_moves_on_an_idle_system(shop: Scene) -> None:
+    async with shop.worker():
+        await shop.drained()
+        await shop.drained()
+
+
+async def test_as_of_waits_for_what_is_acknowledged_and_not_in(shop: Scene) -> None:
+    tries = 0
+
+    class Away(Choking):
+        async def insert_touchpoints(self, rows: Any) -> Any:
+            nonlocal tries
+            tries += 1
+            raise OSError("the database is away")
+
+    await shop.send([touchpoint(0)])
+    acknowledged = now()
+    async with shop.worker(wrap=Away):
+        await until(lambda: tries >= 3)
+        ((as_of,),) = await ask(shop.database, "select min(as_of) from partitions where topic = 'touchpoints'")
+    assert as_of < acknowledged
+    async with shop.worker():
+        await shop.drained()
+    assert await ask(shop.database, "select count(*) from touchpoints") == [(1,)]
+
+
+async def test_other_maps_elsewhere_stop_a_worker_with_a_sentence(shop: Scene) -> None:
+    async def other_maps() -> None:
+        raise Misconfigured("other maps")
+
+    async with shop.loop(rejoining=other_maps) as loop:
+        running = asyncio.create_task(loop.run())
+        await shop.drained()
+        await taken_over(shop)
+        with pytest.raises(Misconfigured):
+            await asyncio.wait_for(running, 20)
+
+
+async def test_rejected_touchpoints_are_kept_with_their_reason(shop: Scene) -> None:
+    sent = b'{"id":"m","index":3,"source":"site","reason":"time_invalid","message":"-","encoding":"utf-8","data":"x"}'
+    async with shop.worker(topic=REJECTED):
+        await shop.send_bytes([sent, sent.replace(b"utf-8", b"base64").replace(b'"x"', b'"/w=="')], topic=REJECTED)
+        await shop.drained(REJECTED)
+    letters = await ask(shop.database, "select source, reason, message, data from dead_letters order by data")
+    assert letters == [("site", "time_invalid", "-", b"x"), ("site", "time_invalid", "-", b"\xff")]
