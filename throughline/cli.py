@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from throughline import importing, services, settings, supervisor
+from throughline import deadletters, importing, links, maintenance, maps, services, settings, supervisor
 
 app = typer.Typer(
     help="Throughline: live customer journeys from event streams.",
@@ -34,6 +34,11 @@ app.command()(services.metrics)
 app.command()(services.migrate)
 app.command("settings")(settings.show)
 app.command("import")(importing.import_files)
+app.command()(maintenance.verify)
+app.command()(maintenance.replay)
+app.add_typer(deadletters.app, name="deadletters")
+app.add_typer(links.app, name="links")
+app.add_typer(maps.app, name="maps")
 
 if __name__ == "__main__":
     app()
