@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -66,7 +66,7 @@ class KafkaReader:
         membership = await self._keeper.get()
         await self._raise_refusal(membership)
         try:
-            polled = await self._drain(membership, limit)
+            polled = await self._drain(membership, limit, {})
             while not polled and (left := until - time.monotonic()) > 0:
                 polled = await self._await_records(membership, limit, left)
         except OffsetOutOfRangeError as error:
@@ -114,13 +114,17 @@ class KafkaReader:
         return TopicPartition(self._topic, partition)
 
     async def _drain(
-        self, membership: _Membership, limit: int, but: Collection[int] = ()
+        self, membership: _Membership, limit: int, polled: dict[int, list[Stored]]
     ) -> dict[int, list[Stored]]:
-        """What is already here, each partition by itself: together, the first one's backlog would be all of it."""
-        polled: dict[int, list[Stored]] = {}
-        for partition in sorted(self._held.difference(but)):
-            async with asyncio.timeout(self._timeout):  # a rebalance makes getmany wait whatever its timeout
-                found = await membership.consumer.getmany(self._of(partition), timeout_ms=0, max_records=limit)
+        """Adds what is already here, each partition by itself: together, the first one's backlog would be all of it."""
+        for partition in sorted(self._held.difference(polled)):
+            try:
+                async with asyncio.timeout(self._timeout):  # a rebalance makes getmany wait whatever its timeout
+                    found = await membership.consumer.getmany(self._of(partition), timeout_ms=0, max_records=limit)
+            except (OffsetOutOfRangeError, NoOffsetForPartitionError):
+                if not polled:
+                    raise
+                continue  # it comes again with the next poll; what the others gave must not get lost over it
             for records in found.values():
                 polled[partition] = [_stored(record) for record in records]
         return {partition: records for partition, records in polled.items() if partition in self._held}
@@ -136,17 +140,12 @@ class KafkaReader:
             await asyncio.wait([waiting, changed], timeout=wait, return_when=asyncio.FIRST_COMPLETED)
             if not waiting.done():
                 return {}
-            first = {
-                at.partition: [_stored(record) for record in records] for at, records in waiting.result().items()
-            }
+            first = {at.partition: [_stored(record) for record in records] for at, records in waiting.result().items()}
         finally:
             for task in (waiting, changed):
                 task.cancel()
             await asyncio.wait([waiting, changed])
-        if not first:
-            return {}
-        polled = first | await self._drain(membership, limit, but=first.keys())
-        return {partition: rows for partition, rows in polled.items() if partition in self._held}
+        return await self._drain(membership, limit, first) if first else {}
 
     async def _watch_progress(self, membership: _Membership, progress: bool) -> None:
         """Clients have been seen to hang after a broker's restart without any sign but that nothing comes."""

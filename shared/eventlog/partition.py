@@ -16,8 +16,8 @@ def murmur2(data: bytes) -> int:
     length = len(data)
     words, tail = divmod(length, 4)
     h = _SEED ^ length
-    for k in unpack_from(f"<{words}I", data):
-        k = k * _MIX & _WORD
+    for word in unpack_from(f"<{words}I", data):
+        k = word * _MIX & _WORD
         h = (h * _MIX & _WORD) ^ ((k ^ k >> 24) * _MIX & _WORD)
     if tail:
         h = (h ^ int.from_bytes(data[-tail:], "little")) * _MIX & _WORD

@@ -22,7 +22,7 @@ class OffsetLost(Exception):
         self.partition, self.wanted, self.earliest = partition, wanted, earliest
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What is appended: the key decides the partition (murmur2, as Kafka's default partitioner)."""
 
     key: bytes

@@ -22,7 +22,12 @@ import pytest
 HERE = Path(__file__).resolve().parent
 POM = HERE / "kafka.pom.xml"
 CACHE = HERE.parents[1] / ".cache" / "kafka"
-JAVA_OPTIONS = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+JAVA_OPTIONS = (
+    "-Xmx256m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+)
 START_SECONDS = 60.0
 PROPERTIES = """
 process.roles=broker,controller
@@ -67,7 +72,7 @@ def _download(libs: Path) -> None:
     partial = CACHE / "libs.partial"
     shutil.rmtree(partial, ignore_errors=True)
     goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={partial}"]
-    done = subprocess.run([maven, "-q", "-B", "-f", str(POM), *goal], capture_output=True, text=True)
+    done = subprocess.run([maven, "-q", "-B", "-f", str(POM), *goal], check=False, capture_output=True, text=True)
     if done.returncode != 0:
         raise BrokerDown(f"Maven could not fetch Kafka:\n{done.stdout}{done.stderr}")
     partial.rename(libs)
@@ -139,7 +144,7 @@ class KafkaBroker:
         partial = self.home / "server.properties.partial"
         partial.write_text(PROPERTIES.format(port=self.port, controller=free_port(), logs=self.home / "logs"))
         command = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(partial))
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode != 0:
             raise BrokerDown(done.stdout + done.stderr)
         partial.rename(properties)
