@@ -1,0 +1,351 @@
+"""The tracking paths: parse, accept, append, answer. A plain ASGI callable in front of the app that serves the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+import structlog
+
+from services.ingest.accept import Accepted, Intake, accept
+from services.ingest.body import MAX_BODY, decompress
+from services.ingest.cors import HeaderList, answer_headers, preflight_headers
+from services.ingest.dialects.raw import Parsed
+from services.ingest.dialects.segment import BATCHES, CALLS, parse_batch, parse_call
+from services.ingest.encode import rejected_record, touchpoint_record
+from services.ingest.errors import MEDIA_TYPE, Refusal
+from services.ingest.reasons import Rejection
+from services.ingest.sources import Sender, Senders, key_of
+from services.ingest.telemetry import Telemetry
+from services.ingest.times import Arrival
+from shared.eventlog.port import Appender, LogUnavailable, Record
+from shared.identifiers import IdentityRules
+from shared.touchpoint import REJECTED, TOUCHPOINTS
+
+MAX_TOUCHPOINTS: Final = 2500
+RETRY_SECONDS: Final = 2.0
+_JSON: Final = (b"content-type", b"application/json")
+_ENCODE: Final = msgspec.json.Encoder().encode
+_log = structlog.get_logger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Any]
+Send = Callable[[MutableMapping[str, Any]], Any]
+App = Callable[[Scope, Receive, Send], Any]
+Parse = Callable[[bytes], Parsed]
+
+
+class Gone(Exception):
+    """The client hung up; nobody waits for an answer."""
+
+
+def _call(type_: str) -> Parse:
+    return lambda body: parse_call(type_, body)
+
+
+def _with_slashes(routes: dict[str, Parse]) -> dict[str, Parse]:
+    """With and without a trailing slash: a redirect turns a POST into a GET and loses its body."""
+    return {path + slash: parse for path, parse in routes.items() for slash in ("", "/")}
+
+
+ROUTES: Final = _with_slashes(
+    {f"/v1/{name}": _call(type_) for name, type_ in CALLS.items()}
+    | {f"/v1/{name}": parse_batch for name in BATCHES}
+    | {"/beacon/v1/batch": parse_batch}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What may be in flight at one time, and how long a body may take."""
+
+    requests: int
+    bytes: int
+    body_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What comes from outside: the time of day, a clock that only runs forward, fresh ids and trace parents."""
+
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    new_id: Callable[[], str]
+    new_traceparent: Callable[[], bytes]
+
+
+class InFlight:
+    """Counts what is being held, so that memory stays bounded whatever comes."""
+
+    __slots__ = ("bytes", "limits", "requests")
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits, self.requests, self.bytes = limits, 0, 0
+
+    def enter(self) -> None:
+        if self.requests >= self.limits.requests:
+            raise Refusal("overloaded", "too many requests are in flight")
+        self.requests += 1
+
+    def hold(self, n: int) -> None:
+        if self.bytes + n > self.limits.bytes:
+            raise Refusal("overloaded", "too many bytes are in flight")
+        self.bytes += n
+
+
+class Request:
+    """What of an HTTP request the work needs."""
+
+    __slots__ = ("headers", "held", "origin", "query", "receive")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.query = _query(scope["query_string"])
+        self.origin = self.headers.get(b"origin")
+        self.receive = receive
+        self.held = 0
+
+    @property
+    def is_retry(self) -> bool:
+        """Whether the request says that it was sent before, so that its `sentAt` is an old one."""
+        headers, query = self.headers, self.query
+        return (
+            _is_one_or_more(headers.get(b"x-retry-count"))
+            or _is_one_or_more(headers.get(b"rsa-retry-attempt"))
+            or _is_one_or_more(query.get("retry_count"))
+        )
+
+    @property
+    def is_strict(self) -> bool:
+        return self.query.get("strict", "").lower() in ("1", "true")
+
+
+def _query(raw: bytes) -> dict[str, str]:
+    return dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True)) if raw else {}
+
+
+def _is_one_or_more(text: bytes | str | None) -> bool:
+    if text is None:
+        return False
+    try:
+        return int(text) >= 1
+    except ValueError:
+        return False
+
+
+class Tracking:
+    """Answers the tracking paths and every preflight; hands everything else to ``rest``, with CORS headers."""
+
+    def __init__(
+        self, senders: Senders, rules: IdentityRules, appender: Appender, *, limits: Limits, edge: Edge,
+        telemetry: Telemetry, rest: App,
+    ) -> None:  # fmt: skip
+        self._senders, self._rules, self._appender, self._edge = senders, rules, appender, edge
+        self._telemetry, self._rest = telemetry, rest
+        self._in_flight = in_flight = InFlight(limits)
+        telemetry.in_flight.set_function(lambda: in_flight.requests)
+        telemetry.in_flight_bytes.set_function(lambda: in_flight.bytes)
+        self._accepted = {name: telemetry.accepted.labels(name) for name in senders.names}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._rest(scope, receive, send)
+        elif (parse := ROUTES.get(scope["path"])) is not None and scope["method"] != "OPTIONS":
+            await self._track(parse, scope, receive, send)
+        elif scope["method"] == "OPTIONS":
+            await _answer(send, 200, preflight_headers(dict(scope["headers"])), b"")
+        else:
+            await self._rest(scope, receive, _with_cors(send, dict(scope["headers"]).get(b"origin")))
+
+    async def _track(self, parse: Parse, scope: Scope, receive: Receive, send: Send) -> None:
+        start = self._edge.monotonic()
+        request = Request(scope, receive)
+        in_flight = self._in_flight
+        try:
+            in_flight.enter()
+        except Refusal as refusal:
+            await self._refuse(send, request, refusal)
+            return
+        try:
+            if scope["method"] != "POST":
+                raise Refusal("method_not_allowed", "touchpoints are sent with POST")
+            answer = await self._take(parse, request)
+        except Refusal as refusal:
+            await self._refuse(send, request, refusal)
+        except Gone:
+            return
+        except LogUnavailable as away:
+            await self._refuse(send, request, Refusal("log_unavailable", retry_after=RETRY_SECONDS), str(away))
+        except Exception:
+            _log.exception("a tracking request failed in an unforeseen way", path=scope["path"])
+            await self._refuse(send, request, Refusal("internal"))
+        else:
+            await _answer(send, 200, [_JSON, *answer_headers(request.origin)], answer)
+        finally:
+            in_flight.requests -= 1
+            in_flight.bytes -= request.held
+            self._telemetry.request_seconds.observe(self._edge.monotonic() - start)
+
+    async def _take(self, parse: Parse, request: Request) -> bytes:
+        """From a request to the body of its answer; raises Refusal, Gone or LogUnavailable."""
+        body = await self._body(request)
+        received_at = self._edge.now()
+        parsed = parse(body)
+        sender = self._sender(request, parsed)
+        accepted, rejected = self._decide(parsed, sender, received_at, request.is_retry)
+        strict = bool(rejected) and request.is_strict
+        traceparent = request.headers.get(b"traceparent") or self._edge.new_traceparent()
+        source = sender.source.name
+        touchpoints = [] if strict else _touchpoints(accepted, traceparent, source)
+        letters = [
+            rejected_record(
+                wrong, index, source=source, received_at=received_at, original=parsed.original(index),
+                traceparent=traceparent,
+            )
+            for index, wrong in rejected
+        ]  # fmt: skip
+        del body, parsed
+        await self._append(touchpoints, letters)
+        self._count(source, 0 if strict else len(accepted), accepted, rejected)
+        answer = {"accepted": len(touchpoints), "rejected": [_shown(index, wrong) for index, wrong in rejected]}
+        if strict:
+            raise Refusal("touchpoints_rejected", more=answer)
+        return _ENCODE({"success": True, **answer})
+
+    async def _body(self, request: Request) -> bytes:
+        raw = await self._read(request)
+        body = decompress(raw, request.headers.get(b"content-encoding", b"").decode("latin-1"))
+        grown = len(body) - len(raw)
+        if grown > 0:
+            self._hold(request, grown)
+        return body
+
+    async def _read(self, request: Request) -> bytes:
+        """The body as it came, counted while it comes."""
+        length = request.headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > MAX_BODY:
+            raise Refusal("body_too_large")
+        message = await request.receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            return self._held(request, message.get("body", b""))
+        try:
+            async with asyncio.timeout(self._in_flight.limits.body_seconds):
+                return await self._read_on(request, message)
+        except TimeoutError as error:
+            raise Refusal("body_too_slow") from error
+
+    async def _read_on(self, request: Request, message: MutableMapping[str, Any]) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            if message["type"] == "http.disconnect":
+                raise Gone
+            parts.append(self._held(request, message.get("body", b"")))
+            size += len(parts[-1])
+            if size > MAX_BODY:
+                raise Refusal("body_too_large")
+            if not message.get("more_body"):
+                return b"".join(parts)
+            message = await request.receive()
+
+    def _held(self, request: Request, part: bytes) -> bytes:
+        self._hold(request, len(part))
+        self._telemetry.body_bytes.inc(len(part))
+        return part
+
+    def _hold(self, request: Request, n: int) -> None:
+        self._in_flight.hold(n)
+        request.held += n
+
+    def _sender(self, request: Request, parsed: Parsed) -> Sender:
+        """Who sends this, if he may, now, from there, so much."""
+        sender = self._senders.find(key_of(request.headers, request.query, parsed.write_key))
+        origin = request.origin.decode("latin-1") if request.origin is not None else None
+        if not sender.takes_from(origin):
+            raise Refusal("origin_forbidden")
+        n = len(parsed.items)
+        if n > MAX_TOUCHPOINTS:
+            raise Refusal("too_many_touchpoints")
+        wait = sender.bucket.take(n, self._edge.monotonic()) if sender.bucket is not None else None
+        if wait is not None:
+            raise Refusal("rate_exceeded", retry_after=wait)
+        return sender
+
+    def _decide(
+        self, parsed: Parsed, sender: Sender, received_at: datetime, is_retry: bool
+    ) -> tuple[list[Accepted], list[tuple[int, Rejection]]]:
+        intake = Intake(
+            source=sender.source,
+            arrival=Arrival.of(received_at, parsed.sent_at, is_retry),
+            rules=self._rules,
+            new_id=self._edge.new_id,
+        )
+        accepted: list[Accepted] = []
+        rejected: list[tuple[int, Rejection]] = []
+        for index, raw in enumerate(parsed.items):
+            decision = accept(raw, intake)
+            if type(decision) is Accepted:
+                accepted.append(decision)
+            elif type(decision) is Rejection:
+                rejected.append((index, decision))
+        return accepted, rejected
+
+    async def _append(self, touchpoints: list[Record], letters: list[Record]) -> None:
+        start = self._edge.monotonic()
+        if letters:
+            await asyncio.gather(
+                self._appender.append(REJECTED, letters), self._appender.append(TOUCHPOINTS, touchpoints)
+            )
+        elif touchpoints:
+            await self._appender.append(TOUCHPOINTS, touchpoints)
+        self._telemetry.append_seconds.observe(self._edge.monotonic() - start)
+
+    def _count(self, source: str, n: int, accepted: list[Accepted], rejected: list[tuple[int, Rejection]]) -> None:
+        self._accepted[source].inc(n)
+        self._telemetry.batch_touchpoints.observe(len(accepted) + len(rejected))
+        for reason, times in Counter(wrong.reason for _, wrong in rejected).items():
+            self._telemetry.rejected.labels(source, reason).inc(times)
+        for reason, times in Counter([reason for one in accepted for reason in one.dropped]).items():
+            self._telemetry.dropped.labels(source, reason).inc(times)
+
+    async def _refuse(self, send: Send, request: Request, refusal: Refusal, why: str = "") -> None:
+        self._telemetry.refused.labels(refusal.code).inc()
+        if refusal.status >= 500:
+            _log.warning("a tracking request was refused", code=refusal.code, why=why or refusal.detail)
+        headers = [(b"content-type", MEDIA_TYPE), *refusal.headers, *answer_headers(request.origin)]
+        await _answer(send, refusal.status, headers, refusal.body())
+
+
+def _touchpoints(accepted: list[Accepted], traceparent: bytes, source: str) -> list[Record]:
+    name = source.encode()
+    return [touchpoint_record(one, traceparent, name) for one in accepted]
+
+
+def _shown(index: int, wrong: Rejection) -> dict[str, Any]:
+    return {"index": index, "id": wrong.id, "reason": wrong.reason, "message": wrong.message}
+
+
+def _with_cors(send: Send, origin: bytes | None) -> Send:
+    """A `send` that lets pages read the answers of the rest as well."""
+    if origin is None:
+        return send
+    more = answer_headers(origin)
+
+    async def sending(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), *more]}
+        await send(message)
+
+    return sending
+
+
+async def _answer(send: Send, status: int, headers: HeaderList, body: bytes) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})

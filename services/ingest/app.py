@@ -1,0 +1,196 @@
+"""The ingest service put together: takes touchpoints over HTTP and appends them to the log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from services.ingest import clients, commands, docs
+from services.ingest.api import Edge, Limits, Tracking
+from services.ingest.commands import Admins, Room
+from services.ingest.errors import MEDIA_TYPE, Refusal
+from services.ingest.log import Log
+from services.ingest.settings import IngestSettings
+from services.ingest.sources import Senders
+from services.ingest.telemetry import Telemetry
+from shared.eventlog.group_commit import Limits as AppendLimits
+from shared.eventlog.open import open_admin, open_appender
+from shared.eventlog.port import Appender, LogUnavailable
+from shared.health import Check, health_routes
+from shared.identifiers import load_identity
+from shared.keys import Reader, Source, has_demo_key, load_readers, load_sources
+from shared.logs import configure
+from shared.migrations import migrate
+
+KEEP_ALIVE_SECONDS: Final = 90
+DRAIN_SECONDS: Final = 20
+_log = structlog.get_logger(__name__)
+
+
+async def serve(settings: IngestSettings) -> None:
+    """Takes touchpoints until SIGTERM or SIGINT, then drains; ValueError in a sentence if it is misconfigured."""
+    configure(settings.log_level, settings.log_format)
+    sources, readers = load_sources(settings.throughline_config), load_readers(settings.throughline_config)
+    refuse_demo_keys(settings, sources, readers)
+    if not settings.kafka_bootstrap_servers and settings.database_url is not None:
+        await migrate(settings.database_url)
+    limits = AppendLimits(timeout=settings.ingest_append_seconds)
+    log = Log(open_appender(settings, limits), open_admin(settings), settings.kafka_partitions)
+    app = build(settings, sources=sources, readers=readers, appender=log, checks={"log": log.check})
+    opening = asyncio.create_task(log.open())
+    try:
+        await _run(app, settings)
+    finally:
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        await log.stop()
+
+
+def build(
+    settings: IngestSettings, *, sources: list[Source], readers: list[Reader], appender: Appender,
+    checks: dict[str, Check],
+) -> Tracking:  # fmt: skip
+    """The app over a log: the tracking paths in front, FastAPI behind."""
+    telemetry = Telemetry()
+    senders, rules, edge = Senders(sources), load_identity(settings.throughline_config), the_edge()
+    limits = Limits(settings.ingest_max_requests, settings.ingest_max_bytes, settings.ingest_body_seconds)
+    behind = FastAPI(
+        title="Throughline ingest", version="1", description="Takes touchpoints, and commands about identity."
+    )
+    behind.state.room = Room(Admins(readers), appender, rules, edge)
+    behind.state.senders = senders
+    behind.include_router(commands.router)
+    behind.include_router(clients.router)
+    behind.router.routes.extend(health_routes(checks, telemetry.registry))
+    _handle_refusals(behind, telemetry)
+    _document(behind)
+    return Tracking(senders, rules, appender, limits=limits, edge=edge, telemetry=telemetry, rest=behind)
+
+
+def the_edge() -> Edge:
+    """The real clocks and real randomness; ids are random enough to be unique, and cheap."""
+    return Edge(now=lambda: datetime.now(UTC), monotonic=time.monotonic, new_id=new_id, new_traceparent=new_traceparent)
+
+
+def new_id() -> str:
+    """A random UUID (version 4)."""
+    digits = bytearray(os.urandom(16))
+    digits[6], digits[8] = digits[6] & 0x0F | 0x40, digits[8] & 0x3F | 0x80
+    text = digits.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def new_traceparent() -> bytes:
+    """A W3C trace that begins here, not sampled."""
+    text = os.urandom(24).hex()
+    return f"00-{text[:32]}-{text[32:]}-00".encode()
+
+
+def refuse_demo_keys(settings: IngestSettings, sources: list[Source], readers: list[Reader]) -> None:
+    """Published keys are for this machine only, unless somebody says otherwise."""
+    keys = [*((one.name, one.keys) for one in sources), *((one.name, one.keys) for one in readers)]
+    demo = [name for name, of in keys if has_demo_key(of)]
+    if not demo:
+        return
+    if not settings.on_loopback and not settings.throughline_allow_demo_keys:
+        raise ValueError(
+            f"{settings.throughline_config}: {', '.join(demo)} has a published demo key, and "
+            f"{settings.throughline_host} is not this machine alone; replace the key or set "
+            "THROUGHLINE_ALLOW_DEMO_KEYS=1"
+        )
+    _log.warning("published demo keys may send and command; replace them in sources.yaml and readers.yaml", names=demo)
+
+
+def _handle_refusals(app: FastAPI, telemetry: Telemetry) -> None:
+    def answer(refusal: Refusal) -> Response:
+        telemetry.refused.labels(refusal.code).inc()
+        headers = {name.decode(): value.decode() for name, value in refusal.headers}
+        return JSONResponse(refusal.problem(), refusal.status, headers, MEDIA_TYPE.decode())
+
+    async def refused(_: Request, error: Exception) -> Response:
+        assert isinstance(error, Refusal)
+        return answer(error)
+
+    async def invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc'][1:])) or 'body'}: {each['msg']}" for each in error.errors())
+        unreadable = any(each["type"] == "json_invalid" for each in error.errors())
+        return answer(Refusal("body_not_json" if unreadable else "value_invalid", wrong))
+
+    async def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        codes = {400: "body_not_json", 405: "method_not_allowed"}
+        response = answer(Refusal(codes.get(error.status_code, "not_found")))
+        response.headers.update(error.headers or {})
+        return response
+
+    async def away(_: Request, error: Exception) -> Response:
+        _log.warning("a command was refused", why=str(error))
+        return answer(Refusal("log_unavailable", retry_after=2))
+
+    async def broken(_: Request, error: Exception) -> Response:
+        return answer(Refusal("internal"))
+
+    app.add_exception_handler(Refusal, refused)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(LogUnavailable, away)
+    app.add_exception_handler(Exception, broken)
+
+
+def _document(app: FastAPI) -> None:
+    """Once made, the schema is kept by FastAPI."""
+    plain = app.openapi
+
+    def extended() -> dict[str, Any]:
+        return app.openapi_schema or docs.extend(plain())
+
+    app.openapi = extended  # type: ignore[method-assign]
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to `_run`, which has a log to close after the last answer."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _run(app: Tracking, settings: IngestSettings) -> None:
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)  # what a request makes has no cycles and dies with it
+    config = uvicorn.Config(
+        app,
+        host=settings.throughline_host,
+        port=settings.ingest_port,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=2048,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(stop, lambda: setattr(server, "should_exit", True))
+    await server.serve()
+    if not server.started:
+        raise ValueError(f"port {settings.ingest_port} of {settings.throughline_host} cannot be listened on")

@@ -1,0 +1,1 @@
+"""What clients speak: one pure file a dialect, from bytes and headers to raw touchpoints."""

@@ -1,0 +1,61 @@
+"""Raw touchpoints: what every dialect turns a request into, before anything is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import msgspec
+
+FREE_DEPTH: Final = 8
+
+_Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Scalar: Any = str | bool | _Integer | float | None
+
+
+def _free(depth: int) -> Any:
+    """Free-form JSON whose integers have 64 bits and whose nesting ends: what decodes to it needs no cleaning."""
+    value = _Scalar
+    for _ in range(depth):
+        value = _Scalar | list.__class_getitem__(value) | dict.__class_getitem__((str, value))
+    return value
+
+
+FreeObject: Any = dict.__class_getitem__((str, _free(FREE_DEPTH)))
+
+
+class RawTouchpoint(msgspec.Struct, rename="camel", kw_only=True):
+    """One touchpoint as it was sent, names as in Segment's API. Everything may be missing, null or of a wrong type.
+
+    ``unclean``: the strings may hold NUL and lone surrogates, the numbers may be too big or none; to be cleaned before
+    they are kept. ``too_deep``: something in it was nested too deeply and has been cut off.
+    """
+
+    type: Any = None
+    event: Any = None
+    name: Any = None
+    message_id: Any = None
+    user_id: Any = None
+    anonymous_id: Any = None
+    previous_id: Any = None
+    group_id: Any = None
+    timestamp: Any = None
+    original_timestamp: Any = None
+    sent_at: Any = None
+    properties: Any = None
+    traits: Any = None
+    context: Any = None
+    unclean: bool = msgspec.field(default=False, name="<unclean>")
+    too_deep: bool = msgspec.field(default=False, name="<too deep>")
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A request that could be read: its touchpoints in order (None where there is no object), what its envelope says
+    (``sent_at``, ``write_key``), and ``original`` to look up the bytes of a touchpoint by its index."""
+
+    items: list[RawTouchpoint | None]
+    sent_at: object
+    write_key: object
+    original: Callable[[int], bytes]

@@ -1,0 +1,93 @@
+"""From decisions to records of the log: touchpoints, rejected ones, commands. Pure."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from services.ingest.accept import Accepted
+from services.ingest.reasons import Rejection
+from shared.eventlog.port import Headers, Record
+from shared.touchpoint import Command, Revocation
+
+MAX_KEPT: Final = 64 * 1024  # bytes of a rejected touchpoint that are kept
+_ENCODE: Final = msgspec.json.Encoder().encode
+
+
+class Rejected(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter of ingest, on the topic `touchpoints.rejected`. ``data`` is what was sent, cut at 64 KiB; its
+    ``encoding`` is base64 where it is not UTF-8."""
+
+    id: str | None
+    index: int
+    source: str
+    reason: str
+    message: str
+    received_at: datetime
+    encoding: str
+    data: str
+
+
+def touchpoint_record(accepted: Accepted, traceparent: bytes, source: bytes) -> Record:
+    """Keyed by the highest identifier, so that a customer's touchpoints meet in one partition."""
+    touchpoint = accepted.touchpoint
+    headers: Headers = (
+        ("traceparent", traceparent),
+        ("ce_specversion", b"1.0"),
+        ("ce_source", source),
+        ("ce_type", touchpoint.type.encode()),
+        ("ce_id", touchpoint.id.encode()),
+        ("ce_time", _ENCODE(touchpoint.time)[1:-1]),
+    )
+    return Record(accepted.key.encode(), accepted.value, headers)
+
+
+def rejected_record(
+    rejection: Rejection, index: int, *, source: str, received_at: datetime, original: bytes, traceparent: bytes
+) -> Record:
+    """The letter that keeps a rejected touchpoint."""
+    encoding, data = _kept(original[:MAX_KEPT])
+    letter = Rejected(
+        id=rejection.id,
+        index=index,
+        source=source,
+        reason=rejection.reason,
+        message=rejection.message,
+        received_at=received_at,
+        encoding=encoding,
+        data=data,
+    )
+    return Record(source.encode(), _ENCODE(letter), (("traceparent", traceparent),))
+
+
+def command_record(command: Command, traceparent: bytes) -> Record:
+    """Keyed by the lower identifier, by the smaller user of an alias, or by the id of what is withdrawn."""
+    headers: Headers = (
+        ("traceparent", traceparent),
+        ("ce_specversion", b"1.0"),
+        ("ce_source", b"ingest"),
+        ("ce_type", b"revoke" if isinstance(command, Revocation) else b"withdraw"),
+        ("ce_id", command.id.encode()),
+        ("ce_time", _ENCODE(command.received_at)[1:-1]),
+    )
+    return Record(_key(command).encode(), _ENCODE(command), headers)
+
+
+def _key(command: Command) -> str:
+    if isinstance(command, Revocation):
+        return command.lower or f"user_id:{min(command.alias or ('',))}"
+    return command.id
+
+
+def _kept(data: bytes) -> tuple[str, str]:
+    """As text if it is UTF-8 (but for a character that the cut went through), else as base64."""
+    for cut in range(4):
+        try:
+            return "utf-8", data[: len(data) - cut].decode()
+        except UnicodeDecodeError as error:
+            if error.reason != "unexpected end of data":
+                break
+    return "base64", b64encode(data).decode()

@@ -1,0 +1,68 @@
+"""From a key to who sends with it: compared as hashes, never as texts."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from services.ingest.errors import Refusal
+from services.ingest.rates import Bucket, bucket_of
+from shared.keys import Source, hashed
+
+_hashed = lru_cache(maxsize=4096)(hashed)
+
+
+class Sender:
+    """A source, and how much it may still send."""
+
+    __slots__ = ("any_origin", "bucket", "origins", "source")
+
+    def __init__(self, source: Source, bucket: Bucket | None) -> None:
+        self.source, self.bucket = source, bucket
+        self.origins = frozenset(origin.rstrip("/").lower() for origin in source.origins)
+        self.any_origin = "*" in self.origins
+
+    def takes_from(self, origin: str | None) -> bool:
+        """Whether pages of this origin may send; what is no page (no origin) always may."""
+        return self.any_origin or origin is None or origin.lower() in self.origins
+
+
+class Senders:
+    """All sources, found by write key."""
+
+    def __init__(self, sources: Iterable[Source]) -> None:
+        senders = [Sender(source, bucket_of(source.rate)) for source in sources]
+        self.names = [source.source.name for source in senders]
+        self._by_key = {key: sender for sender in senders for key in sender.source.keys}
+
+    def find(self, key: str | None) -> Sender:
+        """The sender whose key this is. Raises Refusal."""
+        if not key:
+            raise Refusal("key_missing")
+        sender = self._by_key.get(_hashed(key))
+        if sender is None:
+            raise Refusal("key_unknown")
+        return sender
+
+
+def key_of(headers: Mapping[bytes, bytes], query: Mapping[str, str], in_body: object) -> str | None:
+    """The write key of a request: Basic user, Bearer, X-Write-Key, ?writeKey, body; masked ones (***) are none."""
+    scheme, _, credentials = headers.get(b"authorization", b"").partition(b" ")
+    scheme = scheme.lower()
+    candidates = (
+        _basic_user(credentials) if scheme == b"basic" else None,
+        credentials.strip().decode("latin-1") if scheme == b"bearer" else None,
+        headers.get(b"x-write-key", b"").strip().decode("latin-1"),
+        query.get("writeKey"),
+        in_body if isinstance(in_body, str) else None,
+    )
+    return next((key for key in candidates if key and "***" not in key), None)
+
+
+@lru_cache(maxsize=4096)
+def _basic_user(credentials: bytes) -> str | None:
+    try:
+        return b64decode(credentials.strip(), validate=True).decode().partition(":")[0]
+    except ValueError:
+        return None

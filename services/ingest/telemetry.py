@@ -1,0 +1,58 @@
+"""What ingest tells Prometheus: every metric, one sentence each. No ids in labels."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.process_collector import ProcessCollector
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SIZES = (1, 2, 5, 10, 20, 50, 100, 250, 500, 1000, 2500)
+
+
+class Telemetry:
+    """The metrics of one process, on a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        registry = self.registry
+        self.accepted = Counter(
+            "throughline_touchpoints_accepted_total",
+            "Touchpoints that the log acknowledged.",
+            ["source"],
+            registry=registry,
+        )
+        self.rejected = Counter(
+            "throughline_touchpoints_rejected_total", "Touchpoints that were rejected, by reason.",
+            ["source", "reason"], registry=registry,
+        )  # fmt: skip
+        self.dropped = Counter(
+            "throughline_identifiers_dropped_total", "Identifiers that were not used: placeholders and unknown kinds.",
+            ["source", "reason"], registry=registry,
+        )  # fmt: skip
+        self.refused = Counter(
+            "throughline_ingest_refused_total", "Requests that were answered with an error, by its code.",
+            ["code"], registry=registry,
+        )  # fmt: skip
+        self.body_bytes = Counter(
+            "throughline_ingest_body_bytes_total", "Bytes of bodies as they came, compressed or not.", registry=registry
+        )
+        self.request_seconds = Histogram(
+            "throughline_ingest_request_seconds", "From the first byte to the answer of a tracking request.",
+            buckets=_SECONDS, registry=registry,
+        )  # fmt: skip
+        self.append_seconds = Histogram(
+            "throughline_ingest_append_seconds", "From handing records to the log to its acknowledgement.",
+            buckets=_SECONDS, registry=registry,
+        )  # fmt: skip
+        self.batch_touchpoints = Histogram(
+            "throughline_ingest_batch_touchpoints", "Touchpoints in a request.", buckets=_SIZES, registry=registry
+        )
+        self.in_flight = Gauge(
+            "throughline_ingest_in_flight_requests", "Tracking requests that are being worked on.", registry=registry
+        )
+        self.in_flight_bytes = Gauge(
+            "throughline_ingest_in_flight_bytes", "Bytes of bodies and records that are held.", registry=registry
+        )
