@@ -1,44 +1,62 @@
-"""The console script: one command a line, each in a module of its own."""
+"""The console script: one command a line, each in a module of its own, loaded when it is called."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import importlib
+from collections.abc import Mapping
+from typing import Any
 
 import typer
+from click import Command, Context
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from throughline import deadletters, importing, links, maintenance, maps, services, settings, supervisor
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "run": ("supervisor", "run_command"),
+    "ingest": ("services", "ingest"),
+    "stitcher": ("services", "stitcher"),
+    "metrics": ("services", "metrics"),
+    "migrate": ("services", "migrate"),
+    "import": ("importing", "import_files"),
+    "export": ("exporting", "export"),
+    "verify": ("maintenance", "verify"),
+    "replay": ("maintenance", "replay"),
+    "deadletters": ("deadletters", "app"),
+    "links": ("links", "app"),
+    "maps": ("maps", "app"),
+    "settings": ("settings", "show"),
+}
+
+
+class _Loading(TyperGroup):
+    """Loads a command's module when it is asked for: a service need not wait for the code of the others."""
+
+    def list_commands(self, ctx: Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name]
+        found: Any = getattr(importlib.import_module(f"throughline.{module}"), name)
+        if not isinstance(found, typer.Typer):
+            alone = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
+            alone.command(cmd_name)(found)
+            found = alone
+        command = get_command(found)
+        command.name = cmd_name
+        return command
+
 
 app = typer.Typer(
     help="Throughline: live customer journeys from event streams.",
+    cls=_Loading,
+    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
 
 
-@app.command()
-def run(
-    demo: Annotated[bool, typer.Option("--demo", help="Import a sample history and keep live traffic going.")] = False,
-) -> None:
-    """Run the whole pipeline in the foreground, until Ctrl-C."""
-    if demo:
-        from throughline.demo import companion
-
-        supervisor.run(companion)
-    else:
-        supervisor.run()
-
-
-app.command()(services.ingest)
-app.command()(services.stitcher)
-app.command()(services.metrics)
-app.command()(services.migrate)
-app.command("settings")(settings.show)
-app.command("import")(importing.import_files)
-app.command()(maintenance.verify)
-app.command()(maintenance.replay)
-app.add_typer(deadletters.app, name="deadletters")
-app.add_typer(links.app, name="links")
-app.add_typer(maps.app, name="maps")
-
-if __name__ == "__main__":
-    app()
+@app.callback()
+def _throughline() -> None:
+    """Throughline: live customer journeys from event streams."""

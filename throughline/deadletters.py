@@ -12,7 +12,7 @@ from shared.settings import Settings
 from shared.touchpoint import moment
 from throughline.environment import fail, with_database
 
-app = typer.Typer(help="Look at what was refused.", no_args_is_help=True)
+app = typer.Typer(help="Look at what was refused.", no_args_is_help=True, add_completion=False)
 
 LIST = """
     select id, at, source, reason, message from dead_letters

@@ -28,13 +28,13 @@ from services.ingest.encode import rejected_record, touchpoint_record
 from services.ingest.reasons import Rejection
 from services.ingest.settings import IngestSettings
 from services.ingest.times import Arrival
-from shared.eventlog.open import open_admin, open_appender
+from shared.eventlog.open import open_appender
 from shared.eventlog.port import Appender, LogUnavailable, Record
 from shared.identifiers import IdentityRules, load_identity
 from shared.keys import Source, load_sources
-from shared.migrations import migrate
-from shared.touchpoint import CHANGES, REJECTED, TOUCHPOINTS
+from shared.touchpoint import REJECTED, TOUCHPOINTS
 from throughline.environment import fail, with_database
+from throughline.services import prepare
 
 BATCH = 1000
 TRACEPARENT = b"00-00000000000000000000000000000001-0000000000000001-00"
@@ -127,9 +127,7 @@ async def import_all(settings: IngestSettings, files: list[Path], source: str | 
     sender = next((one for one in sources if source in (None, one.name)), None)
     if sender is None:
         raise ValueError(f"no source is called {source}; there are {', '.join(one.name for one in sources)}")
-    assert settings.database_url is not None
-    await migrate(settings.database_url)
-    await open_admin(settings).ensure(dict.fromkeys((TOUCHPOINTS, REJECTED, CHANGES), settings.kafka_partitions))
+    await prepare(settings)
     appender = open_appender(settings)
     await appender.start()
     try:

@@ -21,7 +21,7 @@ from shared.touchpoint import TOUCHPOINTS, Command, moment
 from throughline.environment import fail, with_database
 from throughline.importing import TRACEPARENT
 
-app = typer.Typer(help="Show, revoke and restore the links between identifiers.", no_args_is_help=True)
+app = typer.Typer(help="Show, revoke and restore the links between identifiers.", no_args_is_help=True, add_completion=False)
 
 CONNECTED = """
     select low.key, high.key, l.earliest, l.earliest_id, l.latest, l.latest_id, l.revoked

@@ -16,7 +16,7 @@ from shared.journey_map import JourneyMap, load_maps, parse_map
 from shared.settings import Settings
 from throughline.environment import fail, read_settings, with_database
 
-app = typer.Typer(help="Check journey maps, and compare them with what is live.", no_args_is_help=True)
+app = typer.Typer(help="Check journey maps, and compare them with what is live.", no_args_is_help=True, add_completion=False)
 
 
 @app.command()

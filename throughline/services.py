@@ -6,20 +6,17 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from services.ingest.settings import IngestSettings
-from services.metrics.settings import MetricsSettings
-from services.stitcher.settings import StitcherSettings
-from shared.eventlog.open import open_admin
+import uvloop
+
 from shared.eventlog.port import LogUnavailable
-from shared.migrations import migrate as migrate_database
 from shared.settings import Settings
-from shared.touchpoint import CHANGES, REJECTED, TOUCHPOINTS
 from throughline.environment import S, fail, with_database
 
 
 def ingest() -> None:
     """Take touchpoints over HTTP and put them on the log, until SIGTERM or SIGINT."""
     from services.ingest.app import serve
+    from services.ingest.settings import IngestSettings
 
     _serve(IngestSettings, serve)
 
@@ -27,13 +24,16 @@ def ingest() -> None:
 def stitcher() -> None:
     """Stitch the log into journeys, until SIGTERM or SIGINT. A second one shares the work."""
     from services.stitcher.app import serve
+    from services.stitcher.errors import Stuck
+    from services.stitcher.settings import StitcherSettings
 
-    _serve(StitcherSettings, serve)
+    _serve(StitcherSettings, serve, Stuck)
 
 
 def metrics() -> None:
     """Answer questions about journeys, until SIGTERM or SIGINT."""
     from services.metrics.app import serve
+    from services.metrics.settings import MetricsSettings
 
     _serve(MetricsSettings, serve)
 
@@ -42,22 +42,31 @@ def migrate() -> None:
     """Prepare the database and the topics; may run again at any time."""
     with with_database(Settings) as settings:
         try:
-            asyncio.run(_migrate(settings))
+            asyncio.run(prepare(settings))
         except (OSError, LogUnavailable) as error:
             fail(str(error))
 
 
-async def _migrate(settings: Settings) -> None:
+async def prepare(settings: Settings) -> None:
+    """The schema of this version, and the topics."""
+    from shared.eventlog.open import open_admin
+    from shared.migrations import migrate as migrate_database
+    from shared.touchpoint import CHANGES, REJECTED, TOUCHPOINTS
+
     assert settings.database_url is not None
     await migrate_database(settings.database_url)
     await open_admin(settings).ensure(dict.fromkeys((TOUCHPOINTS, REJECTED, CHANGES), settings.kafka_partitions))
 
 
-def _serve(kind: type[S], serve: Callable[[S], Coroutine[Any, Any, None]]) -> None:
+def _serve(
+    kind: type[S], serve: Callable[[S], Coroutine[Any, Any, None]], *ends: type[Exception]
+) -> None:
+    """Runs a service; what ends it against its will is said in a sentence."""
     with with_database(kind) as settings:
         try:
-            asyncio.run(serve(settings))
-        except (ValueError, OSError, LogUnavailable) as error:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(serve(settings))
+        except (ValueError, OSError, LogUnavailable, *ends) as error:
             fail(str(error) or type(error).__name__)
         except KeyboardInterrupt:
             return

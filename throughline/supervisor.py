@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import typer
@@ -30,6 +30,18 @@ class Child:
 
     name: str
     process: asyncio.subprocess.Process
+
+
+def run_command(
+    demo: Annotated[bool, typer.Option("--demo", help="Import a sample history and keep live traffic going.")] = False,
+) -> None:
+    """Run the whole pipeline in the foreground, until Ctrl-C."""
+    if demo:
+        from throughline.demo import companion
+
+        run(companion)
+    else:
+        run()
 
 
 def run(companion: Companion | None = None) -> None:
@@ -84,7 +96,7 @@ async def _children(settings: Settings) -> AsyncIterator[list[Child]]:
     try:
         for name in SERVICES:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "throughline", name, env=environment, stdin=asyncio.subprocess.DEVNULL
+                sys.executable, "-m", f"services.{name}", env=environment, stdin=asyncio.subprocess.DEVNULL
             )
             children.append(Child(name, process))
         yield children

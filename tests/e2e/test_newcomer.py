@@ -43,7 +43,7 @@ async def test_a_part_that_fails_stops_the_rest_with_its_reason(tmp_path: Path) 
         await pipeline.ready()
         assert pipeline.process is not None
         children = psutil.Process(pipeline.process.pid).children()
-        stitcher = next(child for child in children if child.cmdline()[-1] == "stitcher")
+        stitcher = next(child for child in children if child.cmdline()[-1] == "services.stitcher")
         os.kill(stitcher.pid, signal.SIGKILL)
         assert pipeline.process.wait(timeout=40) == 1
     assert "stitcher ended with exit code -9" in pipeline.said
