@@ -29,14 +29,19 @@ JAVA_OPTIONS = (
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 )
 START_SECONDS = 60.0
+USER, PASSWORD = "tester", "test-secret"  # on the listener that wants a login
 PROPERTIES = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},SASL://127.0.0.1:{sasl_port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL://127.0.0.1:{sasl_port}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule \
+  required user_{user}="{password}";
 log.dirs={logs}
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=1
@@ -85,11 +90,11 @@ def free_port() -> int:
         return port
 
 
-def _port_of(home: Path) -> int | None:
+def _port_of(home: Path, listener: str) -> int | None:
     properties = home / "server.properties"
     if not properties.exists():
         return None
-    found = re.search(r"^listeners=PLAINTEXT://127.0.0.1:(\d+)", properties.read_text(), re.MULTILINE)
+    found = re.search(rf"^listeners=.*\b{listener}://127.0.0.1:(\d+)", properties.read_text(), re.MULTILINE)
     return int(found[1]) if found else None
 
 
@@ -98,7 +103,8 @@ class KafkaBroker:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.port = _port_of(home) or free_port()
+        self.port = _port_of(home, "PLAINTEXT") or free_port()
+        self.sasl_port = _port_of(home, "SASL") or free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -142,7 +148,16 @@ class KafkaBroker:
         properties = self.home / "server.properties"
         cluster = urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
         partial = self.home / "server.properties.partial"
-        partial.write_text(PROPERTIES.format(port=self.port, controller=free_port(), logs=self.home / "logs"))
+        partial.write_text(
+            PROPERTIES.format(
+                port=self.port,
+                sasl_port=self.sasl_port,
+                controller=free_port(),
+                logs=self.home / "logs",
+                user=USER,
+                password=PASSWORD,
+            )
+        )
         command = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(partial))
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode != 0:
