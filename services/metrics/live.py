@@ -41,6 +41,11 @@ class Live:
     def listeners(self) -> int:
         return len(self._listeners)
 
+    @property
+    def reading(self) -> bool:
+        """Whether anything is read for them now."""
+        return self._reading is not None
+
     async def listen(self, read: Read) -> AsyncIterator[Event]:
         """Events from now on, until `close`; the first listener's ``read`` serves them all."""
         queue: asyncio.Queue[Event | None] = asyncio.Queue(KEPT)
