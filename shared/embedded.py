@@ -163,7 +163,9 @@ class Server:
             if self._ready():
                 return
             if time.monotonic() > deadline:
-                raise EmbeddedPostgresError(f"another PostgreSQL (process {pid}) holds {self._data} and does not answer")
+                raise EmbeddedPostgresError(
+                    f"another PostgreSQL (process {pid}) holds {self._data} and does not answer"
+                )
             time.sleep(0.05)
 
     def _port(self) -> int:

@@ -54,7 +54,9 @@ def load_identity(config: Path) -> IdentityRules:
     given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     unknown = set(given) - {"kinds", "shared_above", "placeholders"}
     if unknown:
-        raise ValueError(f"{path}: unknown key {', '.join(sorted(unknown))}; known are kinds, shared_above, placeholders")
+        raise ValueError(
+            f"{path}: unknown key {', '.join(sorted(unknown))}; known are kinds, shared_above, placeholders"
+        )
     default = IdentityRules()
     kinds = tuple(given.get("kinds", default.kinds))
     if not kinds or kinds[0] != "user_id" or len(set(kinds)) != len(kinds):

@@ -84,7 +84,9 @@ def check_matchers(where: dict[str, Any]) -> dict[str, Any]:
             continue
         unknown = set(matcher) - _COMPARISONS - {"exists"}
         if unknown or not matcher:
-            raise ValueError(f"{path}: matchers are {', '.join(sorted(_COMPARISONS))} and exists, not {sorted(unknown)}")
+            raise ValueError(
+                f"{path}: matchers are {', '.join(sorted(_COMPARISONS))} and exists, not {sorted(unknown)}"
+            )
         if "exists" in matcher and not isinstance(matcher["exists"], bool):
             raise ValueError(f"{path}: exists takes true or false")
         for name in _COMPARISONS & set(matcher):

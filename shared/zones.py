@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -36,10 +36,10 @@ def _day_of(quarter: int, zone: ZoneInfo) -> int:
 def midnight(local: datetime, zone: ZoneInfo) -> int:
     """The first instant of the date of ``local`` in the zone; where clocks skip midnight, the instant they do."""
     first = datetime(local.year, local.month, local.day, tzinfo=zone)
-    start = micros(first.astimezone(timezone.utc))
+    start = micros(first.astimezone(UTC))
     if (EPOCH + timedelta(microseconds=start)).astimezone(zone).date() == first.date():
         return start
-    return micros(first.replace(fold=1).astimezone(timezone.utc))  # midnight struck twice, the first was yesterday's
+    return micros(first.replace(fold=1).astimezone(UTC))  # midnight struck twice, the first was yesterday's
 
 
 def next_hour(us: int, zone: ZoneInfo) -> int:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import typer
-from click import Command, Context
 from typer.core import TyperGroup
 from typer.main import get_command
 
@@ -31,10 +30,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 class _Loading(TyperGroup):
     """Loads a command's module when it is asked for: a service need not wait for the code of the others."""
 
-    def list_commands(self, ctx: Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
         module, name = COMMANDS[cmd_name]

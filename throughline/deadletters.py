@@ -19,7 +19,7 @@ LIST = """
     where ($1::text is null or reason = $1) and ($2::text is null or source = $2) and id < $3
     order by id desc limit $4
 """
-SHOW = "select at, topic, partition, \"offset\", source, reason, message, data from dead_letters where id = $1"
+SHOW = 'select at, topic, partition, "offset", source, reason, message, data from dead_letters where id = $1'
 
 
 @app.command("list")

@@ -22,7 +22,9 @@ def export(
         list[str] | None,
         typer.Option(help="FILTER=VALUE as the API takes it, e.g. status=lost or reached=checkout; repeatable."),
     ] = None,
-    key: Annotated[str, typer.Option(envvar="THROUGHLINE_READ_KEY", help="A read key with the scope profiles.")] = "demo-read",
+    key: Annotated[
+        str, typer.Option(envvar="THROUGHLINE_READ_KEY", help="A read key with the scope profiles.")
+    ] = "demo-read",
     kind: Annotated[str, typer.Option("--format", help="jsonl or csv")] = "jsonl",
 ) -> None:
     """Write journeys to standard output; exactly those that the API counts and lists."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import gzip
 import hashlib
@@ -13,9 +14,9 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal
+from typing import IO, Annotated, Any, Literal, Self, cast
 from uuid import uuid4
 
 import stamina
@@ -76,7 +77,7 @@ class Mapping:
     def _own(self, column: str) -> str:
         if column == "channel":
             return f"context.{self.channel_is}"
-        return column if column in ROOT or column.split(".")[0] in ROOT else f"properties.{column}"
+        return column if column in ROOT or column.split(".", maxsplit=1)[0] in ROOT else f"properties.{column}"
 
 
 def _put(document: dict[str, Any], path: str, value: Any) -> None:
@@ -90,7 +91,9 @@ def _put(document: dict[str, Any], path: str, value: Any) -> None:
 
 
 def import_files(
-    files: Annotated[list[Path], typer.Argument(help="JSON lines or CSV, gzipped or not.", exists=True, dir_okay=False)],
+    files: Annotated[
+        list[Path], typer.Argument(help="JSON lines or CSV, gzipped or not.", exists=True, dir_okay=False)
+    ],
     source: Annotated[str | None, typer.Option(help="In whose name; the first of sources.yaml if not given.")] = None,
     map_: Annotated[
         list[str] | None,
@@ -190,7 +193,7 @@ class Importer:
                 show(done)
 
     async def _append(self, batch: list[tuple[int, Any]], digest: str) -> None:
-        now = datetime.now(timezone.utc)
+        now = datetime.now(UTC)
         calls = [
             self.mapping.call(row, f"{digest}-{number}") if isinstance(row, dict) else row for number, row in batch
         ]
@@ -205,8 +208,11 @@ class Importer:
             if isinstance(decision, Accepted):
                 records.append(touchpoint_record(decision, TRACEPARENT, self.source.name.encode()))
             elif isinstance(decision, Rejection):
-                original = parsed.original(place)
-                letters.append(rejected_record(decision, number, self.source.name, now, original, TRACEPARENT))
+                letter = rejected_record(
+                    decision, number, source=self.source.name, received_at=now, original=parsed.original(place),
+                    traceparent=TRACEPARENT,
+                )  # fmt: skip
+                letters.append(letter)
                 self.tally.rejected[decision.reason] += 1
         async for attempt in stamina.retry_context(on=LogUnavailable, attempts=20, timeout=120):
             with attempt:
@@ -233,14 +239,17 @@ def _kind(file: Path) -> Literal["csv", "jsonl"]:
     return "csv" if ".csv" in [suffix.lower() for suffix in file.suffixes] else "jsonl"
 
 
-def _open(file: Path) -> IO[str]:
-    with file.open("rb") as probe:
-        zipped = probe.read(2) == b"\x1f\x8b"
-    raw = gzip.open(file, "rb") if zipped else file.open("rb")
-    return io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")  # type: ignore[arg-type, type-var]
+@contextlib.contextmanager
+def _open(file: Path) -> Iterator[IO[str]]:
+    """The text of a file, unzipped if it is zipped."""
+    with file.open("rb") as raw:
+        zipped = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        plain = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if zipped else raw
+        yield io.TextIOWrapper(plain, encoding="utf-8-sig", newline="")
 
 
-class progress:  # noqa: N801  a context manager, used like a function
+class progress:
     """A bar on a terminal, a line now and then elsewhere."""
 
     def __init__(self, file: Path, done: int) -> None:
@@ -248,7 +257,7 @@ class progress:  # noqa: N801  a context manager, used like a function
         self._bar: Progress | None = None
         self._told = 0
 
-    def __enter__(self) -> progress:
+    def __enter__(self) -> Self:
         if sys.stderr.isatty():
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             self._bar = Progress(*columns, transient=True)

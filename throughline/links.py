@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import uuid4
 
@@ -21,7 +21,9 @@ from shared.touchpoint import TOUCHPOINTS, Command, moment
 from throughline.environment import fail, with_database
 from throughline.importing import TRACEPARENT
 
-app = typer.Typer(help="Show, revoke and restore the links between identifiers.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Show, revoke and restore the links between identifiers.", no_args_is_help=True, add_completion=False
+)
 
 CONNECTED = """
     select low.key, high.key, l.earliest, l.earliest_id, l.latest, l.latest_id, l.revoked
@@ -85,12 +87,12 @@ def revoke(
         id_ = str(uuid4())
         try:
             command = revocation(
-                id_=id_, at=datetime.now(timezone.utc), reason=reason, rules=rules,
+                id_=id_, at=datetime.now(UTC), reason=reason, rules=rules,
                 lower=None if is_alias else lower, higher=None if is_alias else higher,
                 alias=(ends[0], ends[1]) if is_alias else None,
             )  # fmt: skip
         except Refusal as refusal:
-            fail(refusal.detail, 2)
+            fail(refusal.detail or str(refusal), 2)
         _send(settings, command)
     typer.echo(id_)
 
@@ -103,9 +105,9 @@ def restore(
     """Withdraw a revocation."""
     with with_database(Settings) as settings:
         try:
-            command = withdrawal(id_, datetime.now(timezone.utc), reason)
+            command = withdrawal(id_, datetime.now(UTC), reason)
         except Refusal as refusal:
-            fail(refusal.detail, 2)
+            fail(refusal.detail or str(refusal), 2)
         _send(settings, command)
 
 

@@ -16,7 +16,9 @@ from shared.journey_map import JourneyMap, load_maps, parse_map
 from shared.settings import Settings
 from throughline.environment import fail, read_settings, with_database
 
-app = typer.Typer(help="Check journey maps, and compare them with what is live.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Check journey maps, and compare them with what is live.", no_args_is_help=True, add_completion=False
+)
 
 
 @app.command()
@@ -61,7 +63,7 @@ async def _live(database_url: str) -> dict[tuple[str, int], Any]:
 
 def _differences(configured: list[JourneyMap], live: dict[tuple[str, int], Any]) -> list[str]:
     wanted = {(one.map, one.version): one.definition() for one in configured}
-    lines = []
+    lines: list[str] = []
     for name in sorted({*wanted, *live}):
         before, after = (yaml.safe_dump(maps[name]).splitlines() if name in maps else [] for maps in (live, wanted))
         title = f"{name[0]} version {name[1]}"

@@ -58,15 +58,14 @@ async def prepare(settings: Settings) -> None:
     await open_admin(settings).ensure(dict.fromkeys((TOUCHPOINTS, REJECTED, CHANGES), settings.kafka_partitions))
 
 
-def _serve(
-    kind: type[S], serve: Callable[[S], Coroutine[Any, Any, None]], *ends: type[Exception]
-) -> None:
+def _serve(kind: type[S], serve: Callable[[S], Coroutine[Any, Any, None]], *more: type[Exception]) -> None:
     """Runs a service; what ends it against its will is said in a sentence."""
+    ends: tuple[type[Exception], ...] = (ValueError, OSError, LogUnavailable, *more)
     with with_database(kind) as settings:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(serve(settings))
-        except (ValueError, OSError, LogUnavailable, *ends) as error:
+        except ends as error:
             fail(str(error) or type(error).__name__)
         except KeyboardInterrupt:
             return

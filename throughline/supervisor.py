@@ -51,7 +51,8 @@ def run(companion: Companion | None = None) -> None:
             sources, readers = load_sources(settings.throughline_config), load_readers(settings.throughline_config)
         except ValueError as error:
             fail(str(error))
-        demo = has_demo_key(frozenset().union(*(one.keys for one in [*sources, *readers])))
+        keys = [one.keys for one in sources] + [one.keys for one in readers]
+        demo = has_demo_key(frozenset().union(*keys))
         reason = asyncio.run(_supervise(settings, demo, companion))
     if reason:
         fail(reason)
@@ -155,7 +156,7 @@ def welcome(settings: Settings, demo: bool) -> str:
         f"  ask           {metrics}/docs",
         "",
         f"  curl -u {write}: {ingest}/v1/track -H 'content-type: application/json' \\",
-        "    -d '{\"userId\": \"u1\", \"event\": \"Product Viewed\", \"messageId\": \"m1\"}'",
+        '    -d \'{"userId": "u1", "event": "Product Viewed", "messageId": "m1"}\'',
         f"  curl -H 'authorization: Bearer {read}' {metrics}/v1/maps/shop/funnel",
         "",
     ]

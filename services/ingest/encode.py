@@ -64,7 +64,7 @@ def rejected_record(
 
 
 def command_record(command: Command, traceparent: bytes) -> Record:
-    """Keyed by the lower identifier, by the smaller user of an alias, or by the id of what is withdrawn."""
+    """Keyed by the id of the revocation, so that its withdrawal is read by the same worker, after it."""
     headers: Headers = (
         ("traceparent", traceparent),
         ("ce_specversion", b"1.0"),
@@ -73,13 +73,7 @@ def command_record(command: Command, traceparent: bytes) -> Record:
         ("ce_id", command.id.encode()),
         ("ce_time", _ENCODE(command.received_at)[1:-1]),
     )
-    return Record(_key(command).encode(), _ENCODE(command), headers)
-
-
-def _key(command: Command) -> str:
-    if isinstance(command, Revocation):
-        return command.lower or f"user_id:{min(command.alias or ('',))}"
-    return command.id
+    return Record(command.id.encode(), _ENCODE(command), headers)
 
 
 def _kept(data: bytes) -> tuple[str, str]:

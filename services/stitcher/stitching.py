@@ -96,7 +96,7 @@ class _Stitching:
     async def _lock(self, pairs: Iterable[Pair]) -> None:
         """Locks all that the batch touches, what its commands name included."""
         batch = self.batch
-        self.commands = {UUID(command.id) for command in [*batch.revocations, *batch.withdrawals]}
+        self.commands = {UUID(one.id) for one in batch.revocations} | {UUID(one.id) for one in batch.withdrawals}
         stored = await self.unit.revocations(self.commands, ()) if self.commands else {}
         self.named = {pair_of(command) for command in batch.revocations}
         self.named |= {(r.lower, r.higher) for r in stored.values() if r.lower is not None and r.higher is not None}
@@ -140,7 +140,9 @@ class _Stitching:
         several = {key for key in several if key not in self.known or not self.known[key].new}
         if several:
             self.before.hours |= await self.unit.hours(several)
-        users = {key for key, one in self.known.items() if one.aliased} | {k for pair in self.batch.aliases for k in pair}
+        users = {key for key, one in self.known.items() if one.aliased} | {
+            k for pair in self.batch.aliases for k in pair
+        }
         if users:
             for alias in await self.unit.aliases(users):
                 self.before.aliases[alias.a, alias.b] = alias
@@ -150,9 +152,7 @@ class _Stitching:
         family = await self.unit.family(keys, self.rules.shared_above)
         self._learn(family.identifiers, family.links)
         await self._load_details()
-        self.after = with_batch(
-            self.before, self.batch.pairs, self.batch.hours, self.batch.aliases, self.in_force
-        )
+        self.after = with_batch(self.before, self.batch.pairs, self.batch.hours, self.batch.aliases, self.in_force)
 
     # --- Touchpoints -------------------------------------------------------------------------------------------------
 
@@ -232,9 +232,7 @@ class _Stitching:
             touches = self.arrivals[root]
             if len(touches) > 1:
                 touches.sort(key=lambda touch: (touch.time, touch.id))
-            before = {
-                stored[id_][1].map_id: stored[id_][1] for id_ in profile.journeys.values() if id_ in stored
-            }
+            before = {stored[id_][1].map_id: stored[id_][1] for id_ in profile.journeys.values() if id_ in stored}
             self.journeys_before |= {journey.journey_id: (root, journey) for journey in before.values()}
             last = {}
             for plan in self.plans:
@@ -277,7 +275,9 @@ class _Stitching:
             for plan in self.plans:
                 again = resumptions[root, plan.map_id]
                 traits = traits_before(speaking[root], again.since)
-                kept = [_as_of(plan, journey, journeys[root, plan.map_id], speaking[root]) for journey in again.journeys]
+                kept = [
+                    _as_of(plan, journey, journeys[root, plan.map_id], speaking[root]) for journey in again.journeys
+                ]
                 mine = [touch for touch in touches[root] if again.since is None or touch.time >= again.since]
                 folded, _ = fold_on(plan, kept, mine, traits)
                 self.journeys_after |= {journey.journey_id: (root, journey) for journey in folded}
@@ -326,11 +326,10 @@ class _Stitching:
     def _compare_journeys(self) -> None:
         """Rollup deltas, changes told to others, and the rows to write, for each journey that differs."""
         plans = {plan.map_id: plan for plan in self.plans}
-        for journey_id in {**self.journeys_before, **self.journeys_after}:
-            old, new = self.journeys_before.get(journey_id), self.journeys_after.get(journey_id)
-            map_id = (new or old)[1].map_id  # type: ignore[index]
-            if map_id in plans:
-                self._compare(plans[map_id], journey_id, old, new)
+        for journey_id, (_, journey) in {**self.journeys_before, **self.journeys_after}.items():
+            if journey.map_id in plans:
+                old, new = self.journeys_before.get(journey_id), self.journeys_after.get(journey_id)
+                self._compare(plans[journey.map_id], journey_id, old, new)
 
     def _compare(
         self, plan: Plan, journey_id: UUID, old: tuple[str, Journey] | None, new: tuple[str, Journey] | None
@@ -340,7 +339,8 @@ class _Stitching:
         before = (old[1], State(*old[1].counted, None)) if old and old[1].counted else None
         after = (new[1], state_of(new[1], plan, self.clock)) if new else None
         differs = add_difference(self.changes.rollups, plan, before, after, self.now)
-        late = (new or old)[0] in self.affected if (new or old) else False
+        owner = new[0] if new else old[0] if old else ""
+        late = owner in self.affected
         reopened = bool(before and after and before[1].status != OPEN and after[1].status == OPEN)
         if before and before[0].restated:
             add_restated(self.changes.rollups, plan, before[0], -1)
@@ -358,11 +358,9 @@ class _Stitching:
             self._tell(plan, old[0], journey_id, before, None)
             self._tell(plan, new[0], journey_id, None, after, moved=True)
         else:
-            self._tell(plan, (new or old or ("", None))[0], journey_id, before, after)
+            self._tell(plan, owner, journey_id, before, after)
 
-    def _tell(
-        self, plan: Plan, root: str, journey_id: UUID, before: Any, after: Any, moved: bool = False
-    ) -> None:
+    def _tell(self, plan: Plan, root: str, journey_id: UUID, before: Any, after: Any, moved: bool = False) -> None:
         """Puts what changed into the outbox, numbered for the profile."""
         told = [("restated", after[0].last_at, None, after[0].stage)] if moved else changes(before, after)
         for change in told:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ async def post(pipeline: Pipeline, calls: list[dict[str, Any]]) -> str:
             answer = await client.post("/v1/batch", json={"batch": calls[start : start + 500]})
             assert answer.status_code == 200, answer.text
             assert answer.json()["rejected"] == []
-    return datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
 def figures(m: JourneyMap, journeys: list[dict[str, Any]]) -> dict[str, Any]:
@@ -70,7 +70,7 @@ async def test_rete_ecom_comes_out_right_to_the_last_journey(tmp_path: Path, log
     forever = datasets.without_timeout(shop).model_copy(update={"map": "forever"})
     pipeline = Pipeline(tmp_path / "home", config_with(tmp_path / "config", shop, forever), log)
     model = slow_model.model(
-        datasets.touchpoints("rete_ecom"), [], [shop, forever], IdentityRules(), micros(datetime.now(timezone.utc))
+        datasets.touchpoints("rete_ecom"), [], [shop, forever], IdentityRules(), micros(datetime.now(UTC))
     )
     journeys = slow_model.flat(model, shop)
     with pipeline.running():
@@ -115,9 +115,7 @@ async def test_rete_ecom_comes_out_right_to_the_last_journey(tmp_path: Path, log
 async def test_the_other_sets_agree_with_the_slow_model(name: str, tmp_path: Path) -> None:
     m = datasets.journey_map(name)
     pipeline = Pipeline(tmp_path / "home", config_with(tmp_path / "config", m))
-    model = slow_model.model(
-        datasets.touchpoints(name), [], [m], IdentityRules(), micros(datetime.now(timezone.utc))
-    )
+    model = slow_model.model(datasets.touchpoints(name), [], [m], IdentityRules(), micros(datetime.now(UTC)))
     with pipeline.running():
         await pipeline.ready()
         sent = await post(pipeline, datasets.calls(name))
@@ -136,7 +134,7 @@ async def test_one_customer_is_told_with_his_evidence(tmp_path: Path) -> None:
             before = {"anonymousId": "a 1", "event": "Product Viewed", "messageId": "m1"}
             login = {"anonymousId": "a 1", "userId": "u1", "event": "Product Added", "messageId": "m2"}
             await client.post("/v1/batch", json={"batch": [before | {"type": "track"}, login | {"type": "track"}]})
-        sent = datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
+        sent = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         profile = await pipeline.ask_after("/v1/maps/shop/funnel", sent) and await pipeline.ask(
             "/v1/profiles/anonymous_id:a%201"
         )
@@ -146,7 +144,7 @@ async def test_one_customer_is_told_with_his_evidence(tmp_path: Path) -> None:
             link = {"lower": "anonymous_id:a 1", "higher": "user_id:u1", "reason": "a shared tablet"}
             revoked = await admin.post("/v1/revocations", json=link)
             assert revoked.status_code == 202
-        sent = datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
+        sent = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         await pipeline.ask_after("/v1/maps/shop/funnel", sent)
         alone = await pipeline.ask("/v1/profiles/anonymous_id:a%201")
         assert alone["profile_id"] != profile["profile_id"]

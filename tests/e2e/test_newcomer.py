@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -15,7 +15,7 @@ TRACK = {"userId": "u1", "event": "Product Viewed", "messageId": "m1"}
 
 
 def now() -> str:
-    return datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
 async def test_run_takes_answers_stops_and_finds_its_data_again(tmp_path: Path) -> None:

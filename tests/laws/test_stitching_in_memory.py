@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given, settings
@@ -25,7 +26,7 @@ def stitched(history: History, records: list[bytes], cuts: list[int]) -> Tables:
     edges = [0, *sorted(cut % (len(records) + 1) for cut in cuts), len(records)]
 
     async def run() -> None:
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in pairwise(edges):
             if start < end:
                 batch = gather(records[start:end], history.rules)
                 await stitch(MemoryUnit(tables), batch, plans, history.rules, history.clock, history.clock)

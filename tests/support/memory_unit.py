@@ -1,4 +1,4 @@
-"""The tables in memory: a Unit that passes the same contract suite as PostgreSQL's, for laws tried thousands of times."""
+"""The tables in memory: a Unit that passes the contract suite of PostgreSQL's, for laws tried thousands of times."""
 
 from __future__ import annotations
 
@@ -105,9 +105,7 @@ class MemoryUnit:
         found |= {key for pair in links for key in pair}
         return Family({key: tables.identifiers[key] for key in found}, list(links.values()))
 
-    async def revocations(
-        self, ids: Iterable[UUID], pairs: Iterable[tuple[str, str]]
-    ) -> dict[UUID, StoredRevocation]:
+    async def revocations(self, ids: Iterable[UUID], pairs: Iterable[tuple[str, str]]) -> dict[UUID, StoredRevocation]:
         ids, named = set(ids), set(pairs)
         return {i: r for i, r in self.tables.revocations.items() if i in ids or (r.lower, r.higher) in named}
 

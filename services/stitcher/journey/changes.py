@@ -46,7 +46,7 @@ def _goes_on(before: Counted, after: Counted) -> bool:
         return False
     if old.converted_at is not None and old.converted_at != new.converted_at:
         return False
-    if len(new.visits) < len(old.visits) or new.value < old.value and new.converted_at == old.converted_at:
+    if len(new.visits) < len(old.visits) or (new.value < old.value and new.converted_at == old.converted_at):
         return False
     told = zip(old.visits, new.visits, strict=False)
     return all((a.stage, a.entered_at, a.cause) == (b.stage, b.entered_at, b.cause) for a, b in told)

@@ -114,7 +114,7 @@ class Ladder:
 
 
 def _steps(points: Iterable[Point], rules: IdentityRules) -> tuple[list[int], list[str]]:
-    """Evidence as a step function: of several higher identifiers at one time the higher kind, then the smaller value."""
+    """Evidence as a step function: of several higher ones at a time the higher kind, then the smaller value."""
     best: dict[int, tuple[int, str, str]] = {}
     for time, higher in points:
         kind, _, value = higher.partition(":")

@@ -220,7 +220,9 @@ class Plan:
         return millionths(value) if _is_number(value) else 0
 
 
-def _open(rules: Iterable[tuple[Any, list[_Alternative]]], signature: Signature) -> list[tuple[Any, list[_Alternative]]]:
+def _open(
+    rules: Iterable[tuple[Any, list[_Alternative]]], signature: Signature
+) -> list[tuple[Any, list[_Alternative]]]:
     return [(what, left) for what, ones in rules if (left := _narrow(ones, signature)) is not None]
 
 

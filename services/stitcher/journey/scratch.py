@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from services.stitcher.journey.batch import gather, pair_of
 from services.stitcher.journey.evidence import Evidence, with_batch
@@ -68,7 +69,7 @@ def _fold(
     return journeys, traits
 
 
-def standing(rollups: Rollups) -> tuple[Mapping[object, object], Mapping[object, object]]:
+def standing(rollups: Rollups) -> tuple[dict[Any, Any], dict[Any, Any]]:
     """Rollups without cells that have come to nothing: cohort -> (counts, value), flow -> n."""
     cohort = {
         name: (tuple(row.counts), row.value) for name, row in rollups.cohort.items() if any(row.counts) or row.value

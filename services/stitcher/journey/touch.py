@@ -1,4 +1,4 @@
-"""A touchpoint as the core sees it: what rules and identity need at hand, the free-form parts decoded when asked for."""
+"""A touchpoint as the core sees it: what rules need at hand, the free-form parts decoded when asked for."""
 
 from __future__ import annotations
 
@@ -115,7 +115,8 @@ def decode(data: bytes, rules: IdentityRules) -> Touch | Revocation | Withdrawal
     """A record of the log; Undecodable if it is neither a touchpoint nor a command."""
     if data.startswith(b'{"command"'):
         try:
-            return _command.decode(data)
+            command: Revocation | Withdrawal = _command.decode(data)
+            return command
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise Undecodable(str(error)) from error
     return decode_touch(data, rules)
