@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -33,13 +33,23 @@ async def run_checks(checks: Mapping[str, Check]) -> dict[str, str]:
 
 
 def health_routes(checks: Mapping[str, Check], registry: CollectorRegistry) -> list[Route]:
-    """Routes for a Starlette or FastAPI app."""
+    """Routes for a Starlette or FastAPI app; once for a registry."""
+    ready = Gauge(
+        "throughline_ready", "1 where a check of /readyz is well, else 0; looked at when scraped.", ["check"],
+        registry=registry,
+    )  # fmt: skip
+
+    async def look() -> dict[str, str]:
+        wrong = await run_checks(checks)
+        for name in checks:
+            ready.labels(name).set(name not in wrong)
+        return wrong
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
     async def readyz(_: Request) -> Response:
-        wrong = await run_checks(checks)
+        wrong = await look()
         answer = {
             "status": "unavailable" if wrong else "ok",
             "checks": {name: wrong.get(name, "ok") for name in checks},
@@ -47,6 +57,7 @@ def health_routes(checks: Mapping[str, Check], registry: CollectorRegistry) -> l
         return JSONResponse(answer, 503 if wrong else 200)
 
     async def metrics(request: Request) -> Response:
+        await look()
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"content-type": content_type})
 
