@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from typing import Final, Literal
 
 import structlog
 
 _QUIET = ("aiokafka", "alembic", "uvicorn.access", "asyncio", "httpx")  # only their warnings matter
+_CHATTY: Final = "aiokafka"  # while a broker is away it says so ten times a second
+_SILENCE: Final = 30.0  # seconds until it may say the same again
+
+
+class Seldom(logging.Filter):
+    """Lets a chatty library say one thing once in a while; everybody else may speak."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith(_CHATTY):
+            return True
+        what = f"{record.name}: {record.msg}"
+        if record.created - self._said.get(what, float("-inf")) < _SILENCE:
+            return False
+        self._said[what] = record.created
+        return True
 
 
 def configure(level: str, log_format: Literal["auto", "json", "console"]) -> None:
@@ -38,6 +57,7 @@ def configure(level: str, log_format: Literal["auto", "json", "console"]) -> Non
             foreign_pre_chain=before, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
         )
     )
+    handler.addFilter(Seldom())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
