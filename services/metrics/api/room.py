@@ -78,7 +78,7 @@ def _check_names(catalogue: Catalogue, version: MapVersion, cuts: Cuts) -> None:
         raise not_allowed("source", cuts.source, sorted(catalogue.sources))
 
 
-def room(request: Request) -> Room:
+async def room(request: Request) -> Room:
     """The room of the app that was asked."""
     found: Room = request.app.state.room
     return found

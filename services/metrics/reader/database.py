@@ -113,7 +113,7 @@ async def connect(url: str, connections: int, statement_seconds: float) -> Datab
 
 
 def _session(statement_seconds: float, reader: bool) -> dict[str, str]:
-    """The session's settings; rollups are read by key, so plans that read whole tables are never wanted."""
+    """The session's settings; everything is read by key, so plans that read whole tables are never wanted."""
     milliseconds = str(round(statement_seconds * 1000))
     session = {
         "application_name": "throughline metrics",

@@ -27,6 +27,15 @@ MINE = """
       and ($5::text is null or source = $5)
 """
 
+# The rows of one span and one cell, always by their key: `offset 0` keeps the planner from joining whole cells instead.
+ROWS = """cross join lateral (
+            select {columns} from {table}
+            where cell_id = mine.cell_id and tier = span.tier and at >= span.since and at < span.until
+            offset 0
+        ) r"""
+COHORTS = ROWS.format(table="rollup_cohort", columns="at, counts, value, restated")
+FLOWS = ROWS.format(table="rollup_flow", columns="at, from_stage, to_stage, bucket, n")
+
 # The sums of all cohorts in the spans.
 COHORT_TOTALS = """
     with mine as ({mine}),
@@ -36,8 +45,7 @@ COHORT_TOTALS = """
            coalesce(sum(r.value), 0) as value,
            array[{sums}]::bigint[] as sums
     from span cross join mine
-    join rollup_cohort r on r.cell_id = mine.cell_id and r.tier = span.tier
-                        and r.at >= span.since and r.at < span.until
+    {cohorts}
 """
 
 # The same, one row for each hour or day in which a journey began; one row without an instant if none did.
@@ -47,8 +55,7 @@ COHORT_SERIES = """
     cohort as (
         select r.at, sum(r.restated)::bigint as restated, sum(r.value) as value, array[{sums}]::bigint[] as sums
         from span cross join mine
-        join rollup_cohort r on r.cell_id = mine.cell_id and r.tier = span.tier
-                            and r.at >= span.since and r.at < span.until
+        {cohorts}
         group by r.at
     )
     select fresh.as_of, cohort.* from (select {as_of} as as_of) fresh left join cohort on true
@@ -61,15 +68,13 @@ FLOW = """
     flow as (
         select r.from_stage, r.to_stage, r.bucket, sum(r.n)::bigint as n
         from span cross join mine
-        join rollup_flow r on r.cell_id = mine.cell_id and r.tier = span.tier
-                          and r.at >= span.since and r.at < span.until
+        {flows}
         group by 1, 2, 3
     ),
     cohort as (
         select coalesce(sum(r.restated), 0)::bigint as restated
         from span cross join mine
-        join rollup_cohort r on r.cell_id = mine.cell_id and r.tier = span.tier
-                            and r.at >= span.since and r.at < span.until
+        {cohorts}
     )
     select fresh.as_of, cohort.restated, flow.*
     from (select {as_of} as as_of) fresh cross join cohort left join flow on true
@@ -82,18 +87,16 @@ NOW = """
     standing as (
         select coalesce(sum(r.restated), 0)::bigint as restated, array[{sums}]::bigint[] as sums
         from span cross join mine
-        join rollup_cohort r on r.cell_id = mine.cell_id and r.tier = span.tier
-                            and r.at >= span.since and r.at < span.until
+        {cohorts}
     ),
     lately as (
         select * from unnest($9::text[], $10::smallint[], $11::bigint[], $12::bigint[])
                    as lately(window_name, tier, since, until)
     ),
     moves as (
-        select lately.window_name, r.from_stage, r.to_stage, sum(r.n)::bigint as n
-        from lately cross join mine
-        join rollup_flow r on r.cell_id = mine.cell_id and r.tier = lately.tier
-                          and r.at >= lately.since and r.at < lately.until
+        select span.window_name, r.from_stage, r.to_stage, sum(r.n)::bigint as n
+        from lately span cross join mine
+        {flows}
         group by 1, 2, 3
     )
     select fresh.as_of, standing.restated, standing.sums, moves.*
@@ -104,7 +107,11 @@ NOW = """
 COUNTED = """
     with recent as (
         select r.at, r.from_stage, r.to_stage, sum(r.n)::bigint as n
-        from cells join rollup_flow r on r.cell_id = cells.cell_id and r.tier = $3 and r.at >= $2
+        from cells cross join lateral (
+            select at, from_stage, to_stage, n from rollup_flow
+            where cell_id = cells.cell_id and tier = $3 and at >= $2
+            offset 0
+        ) r
         where cells.map_id = $1 and cells.segment = ''
         group by 1, 2, 3
     )
@@ -204,25 +211,31 @@ def _spans(spans: Sequence[Span]) -> tuple[list[int], list[int], list[int]]:
 
 
 def _sum(places: Iterable[int]) -> str:
-    """SQL arrays are 1-based; a row from before a place existed counts as 0 there."""
-    added = " + ".join(f"coalesce(r.counts[{place + 1}], 0)" for place in places)
+    """SQL arrays are 1-based. The sum of no rows is null, which is 0 here."""
+    added = " + ".join(f"r.counts[{place + 1}]" for place in places)
     return f"coalesce(sum({added}), 0)::bigint"
 
 
 @lru_cache(maxsize=256)
 def _cohort_totals_sql(wanted: Places) -> str:
-    return COHORT_TOTALS.format(mine=MINE, as_of=AS_OF, sums=", ".join(_sum((place,)) for place in wanted))
+    return _written(COHORT_TOTALS, tuple((place,) for place in wanted))
 
 
 @lru_cache(maxsize=256)
 def _cohort_series_sql(wanted: tuple[Places, ...]) -> str:
-    return COHORT_SERIES.format(mine=MINE, as_of=AS_OF, sums=", ".join(map(_sum, wanted)))
+    return _written(COHORT_SERIES, wanted)
 
 
 @lru_cache(maxsize=256)
 def _now_sql(wanted: Places) -> str:
-    return NOW.format(mine=MINE, as_of=AS_OF, sums=", ".join(_sum((place,)) for place in wanted))
+    return _written(NOW, tuple((place,) for place in wanted))
 
 
-_FLOW_SQL = FLOW.format(mine=MINE, as_of=AS_OF)
-_COUNTED_SQL = COUNTED.format(as_of=AS_OF)
+def _written(template: str, wanted: tuple[Places, ...] = ()) -> str:
+    """A template with its parts in place."""
+    sums = ", ".join(map(_sum, wanted))
+    return template.format(mine=MINE, as_of=AS_OF, cohorts=COHORTS, flows=FLOWS, sums=sums)
+
+
+_FLOW_SQL = _written(FLOW)
+_COUNTED_SQL = _written(COUNTED)

@@ -37,7 +37,8 @@ def free_port() -> int:
 def environment(settings: MetricsSettings, **more: str) -> dict[str, str]:
     return {
         **os.environ, "DATABASE_URL": str(settings.database_url),
-        "THROUGHLINE_CONFIG": str(settings.throughline_config), "LOG_FORMAT": "json", "METRICS_PORT": str(free_port()), **more,
+        "THROUGHLINE_CONFIG": str(settings.throughline_config), "LOG_FORMAT": "json",
+        "METRICS_PORT": str(free_port()), **more,
     }  # fmt: skip
 
 
