@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 LEASE_SECONDS: Final = 6.0
 BEAT_SECONDS: Final = 1.5
+HEART_SECONDS: Final = 3.0  # that one beat may take
 LOOK_SECONDS: Final = 0.5  # how often a waiting poll looks without being woken
 FETCH_BATCHES: Final = 256  # of one partition at a time
 FETCH_BYTES: Final = 256 * 1024  # as stored; the batch that passes the bound is read whole
@@ -119,7 +120,7 @@ class PostgresReader:
         self._url, self._topic, self._group, self._member = url, topic, group, member
         self._timeout = timeout
         self._reading: Keeper[asyncpg.Connection] = Keeper(self._connect_reading, close, timeout)
-        self._heart: Keeper[asyncpg.Connection] = Keeper(self._connect_heart, close, BEAT_SECONDS)
+        self._heart: Keeper[asyncpg.Connection] = Keeper(self._connect_heart, close, HEART_SECONDS)
         self._one_query = asyncio.Lock()
         self._held: dict[int, _Held] = {}
         self._leased_until = 0.0
@@ -215,7 +216,7 @@ class PostgresReader:
         return connection
 
     async def _connect_heart(self) -> asyncpg.Connection:
-        connection = await connect(self._url, BEAT_SECONDS, application_name="throughline log member")
+        connection = await connect(self._url, HEART_SECONDS, application_name="throughline log member")
         try:
             async with asyncio.timeout(BEAT_SECONDS):
                 await connection.add_listener(APPENDED, self._heard)
@@ -260,7 +261,7 @@ class PostgresReader:
         connection = await self._heart.get()
         began = time.monotonic()
         try:
-            async with asyncio.timeout(BEAT_SECONDS), connection.transaction():
+            async with asyncio.timeout(HEART_SECONDS), connection.transaction():
                 mine = await self._renew(connection)
         except AWAY as error:
             self._heart.broken(connection)
@@ -317,7 +318,7 @@ class PostgresReader:
     async def _say_goodbye(self) -> None:
         """So that the others need not wait until our leases run out."""
         with contextlib.suppress(*AWAY, LogUnavailable):
-            connection = await connect(self._url, BEAT_SECONDS)
+            connection = await connect(self._url, HEART_SECONDS)
             try:
                 async with asyncio.timeout(BEAT_SECONDS):
                     await connection.execute(LEAVE, self._group, self._topic, self._member)
