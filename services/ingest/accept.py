@@ -14,7 +14,7 @@ import msgspec
 from services.ingest.channel import classify
 from services.ingest.dialects.raw import RawTouchpoint
 from services.ingest.hygiene import scrub
-from services.ingest.identifiers import PLACEHOLDER, gather, identifier, is_short, text_of
+from services.ingest.identifiers import MAX_BYTES, PLACEHOLDER, gather, identifier, is_short, text_of
 from services.ingest.reasons import Rejection, rejection
 from services.ingest.times import Arrival, settle
 from shared.identifiers import IdentityRules
@@ -118,6 +118,9 @@ def _has_identifiers(raw: RawTouchpoint, intake: Intake, draft: Draft) -> Reject
 def _has_an_id(raw: RawTouchpoint, intake: Intake, draft: Draft) -> Rejection | None:
     """Blank is none. Ids are compared as they are, so nothing is trimmed."""
     given = raw.message_id
+    if type(given) is str and given.isascii() and len(given) <= MAX_BYTES and "\0" not in given and given.strip():
+        draft.id = given
+        return None
     if given is None or (type(given) is str and not given.strip()):
         draft.id = intake.new_id()
         return None

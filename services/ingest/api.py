@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -99,6 +98,9 @@ class InFlight:
         self.bytes += n
 
 
+_NEVER: Final = (None, None, None)
+
+
 class Request:
     """What of an HTTP request the work needs."""
 
@@ -115,11 +117,8 @@ class Request:
     def is_retry(self) -> bool:
         """Whether the request says that it was sent before, so that its `sentAt` is an old one."""
         headers, query = self.headers, self.query
-        return (
-            _is_one_or_more(headers.get(b"x-retry-count"))
-            or _is_one_or_more(headers.get(b"rsa-retry-attempt"))
-            or _is_one_or_more(query.get("retry_count"))
-        )
+        said = (headers.get(b"x-retry-count"), headers.get(b"rsa-retry-attempt"), query.get("retry_count"))
+        return said != _NEVER and any(map(_is_one_or_more, said))
 
     @property
     def is_strict(self) -> bool:
@@ -309,10 +308,10 @@ class Tracking:
     def _count(self, source: str, n: int, accepted: list[Accepted], rejected: list[tuple[int, Rejection]]) -> None:
         self._accepted[source].inc(n)
         self._telemetry.batch_touchpoints.observe(len(accepted) + len(rejected))
-        for reason, times in Counter(wrong.reason for _, wrong in rejected).items():
-            self._telemetry.rejected.labels(source, reason).inc(times)
-        for reason, times in Counter([reason for one in accepted for reason in one.dropped]).items():
-            self._telemetry.dropped.labels(source, reason).inc(times)
+        for _, wrong in rejected:
+            self._telemetry.rejected.labels(source, wrong.reason).inc()
+        for reason in [reason for one in accepted if one.dropped for reason in one.dropped]:
+            self._telemetry.dropped.labels(source, reason).inc()
 
     async def _refuse(self, send: Send, request: Request, refusal: Refusal, why: str = "") -> None:
         self._telemetry.refused.labels(refusal.code).inc()

@@ -18,6 +18,8 @@ _ZSTD_WINDOW = 8 * 1024 * 1024
 
 def decompress(body: bytes, encoding: str) -> bytes:
     """The body as its Content-Encoding or its first bytes say; at most MAX_BODY. Raises Refusal."""
+    if not encoding and body.startswith(b"{"):
+        return body
     codings = [name for part in encoding.lower().split(",") if (name := part.strip()) not in ("", "identity")]
     if any(name not in _UNFOLD for name in codings):
         raise Refusal("encoding_unknown", f"the encoding {encoding!r} is none of gzip, deflate, zstd")

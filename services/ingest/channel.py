@@ -127,9 +127,11 @@ def classify(
     Each is the context's own word, else what campaign and referrer say; the channel else the source's, else the type's.
     """
     traced = _traced(type_, context, properties)
-    channel = _own_channel(context.get("channel")) or CHANNEL_OF.get(traced or "")
-    acquisition = _own_acquisition(context.get("acquisition")) or traced
-    return channel or of_source or CHANNEL_OF_TYPE.get(type_, FALLBACK), acquisition
+    channel = _own_channel(context["channel"]) if "channel" in context else None
+    acquisition = _own_acquisition(context["acquisition"]) if "acquisition" in context else None
+    if channel is None:
+        channel = (CHANNEL_OF.get(traced) if traced else None) or of_source or CHANNEL_OF_TYPE.get(type_, FALLBACK)
+    return channel, acquisition or traced
 
 
 def _own_channel(named: Any) -> str | None:
@@ -175,19 +177,24 @@ def _traced(type_: str, context: dict[str, Any], properties: dict[str, Any]) -> 
     """What campaign, landing page and referrer say."""
     page = context.get("page")
     if type(page) is not dict:
+        if type_ != "page" and "campaign" not in context:
+            return None
         page = properties if type_ == "page" else {}
     campaign = context.get("campaign")
     referrer, url = page.get("referrer"), page.get("url")
-    if type(campaign) is dict and campaign:
-        return _group_of(Origin(*(_word(campaign, part) for part in ("source", "medium", "name"))))
-    query = page.get("search") or (url.partition("?")[2] if type(url) is str else "")
-    telling = query if type(query) is str and _TELLING.search(query) else ""
-    if type(referrer) is not str:
-        return _group_of(_UNKNOWN, telling) if telling else None
-    return _group_of(_UNKNOWN, telling, _host(referrer), _host(url) if type(url) is str else "")
+    if (
+        type(campaign) is dict
+        and (said := tuple(_word(campaign, part) for part in ("source", "medium", "name"))) != _NONE
+    ):
+        return _of_campaign(*said)
+    query = page.get("search") or (url.partition("?")[2] if type(url) is str and "?" in url else "")
+    telling = query if query and type(query) is str and _TELLING.search(query) else ""
+    if type(referrer) is str:
+        return _of_landing(telling, _authority(referrer), _authority(url) if type(url) is str else "")
+    return _of_landing(telling, None, "") if telling else None
 
 
-_UNKNOWN: Final = Origin("", "", "")
+_NONE: Final = ("", "", "")
 _TELLING = re.compile("utm_|" + "|".join(name for name, _, _ in CLICK_IDS))
 
 
@@ -196,24 +203,31 @@ def _word(campaign: dict[str, Any], name: str) -> str:
     return value.strip().lower() if type(value) is str else ""
 
 
-def _host(url: str) -> str:
-    """The host of a URL in lower case, without user and port; empty for what is no URL."""
+def _authority(url: str) -> str:
+    """What stands between `//` and the next slash; empty for what is no URL."""
     parts = url.split("/", 3)
-    if len(parts) < 3 or parts[1]:
-        return ""
-    return parts[2].rpartition("@")[2].partition(":")[0].partition("?")[0].lower()
+    return parts[2] if len(parts) > 2 and not parts[1] else ""
+
+
+def _host(authority: str) -> str:
+    """In lower case, without user, port and query."""
+    return authority.partition("?")[0].partition("#")[0].rpartition("@")[2].partition(":")[0].lower()
+
+
+@lru_cache(maxsize=4096)
+def _of_campaign(source: str, medium: str, campaign: str) -> str:
+    return group(Origin(source, medium, campaign))
 
 
 @lru_cache(maxsize=16384)
-def _group_of(campaign: Origin, query: str = "", referrer: str | None = None, host: str = "") -> str | None:
-    origin = _origin(campaign, query, referrer, host)
+def _of_landing(query: str, referrer: str | None, site: str) -> str | None:
+    """``referrer`` and ``site`` are the authorities of URLs, "" for none; None for a referrer that was not told."""
+    origin = _origin(query, None if referrer is None else _host(referrer), _host(site))
     return None if origin is None else group(origin)
 
 
-def _origin(campaign: Origin, query: str, referrer: str | None, host: str) -> Origin | None:
-    """Campaign, else utm_ parameters and click ids of the landing page, else the referring host ("" for none)."""
-    if campaign != _UNKNOWN:
-        return campaign
+def _origin(query: str, referrer: str | None, host: str) -> Origin | None:
+    """The utm_ parameters and click ids of the landing page, else the referring host."""
     asked = dict(parse_qsl(query.lstrip("?").partition("#")[0]))
     if any(name.startswith("utm_") for name in asked):
         return Origin(*(asked.get(f"utm_{part}", "").strip().lower() for part in ("source", "medium", "campaign")))

@@ -13,7 +13,8 @@ from shared.identifiers import IdentityRules, normalise
 MAX_BYTES: Final = 256
 PLACEHOLDER: Final = "placeholder"
 UNKNOWN_KIND: Final = "unknown_kind"
-_SELDOM_CHANGED = frozenset(("user_id", "card", "device_id", "anonymous_id"))
+_AS_SENT: Final = frozenset(("user_id", "card", "device_id", "anonymous_id"))
+UNKNOWN: Final = Rejection("", "")
 
 
 def text_of(value: object, name: str) -> str | Rejection:
@@ -32,13 +33,22 @@ def is_short(text: str) -> bool:
 
 def identifier(kind: str, value: object, rules: IdentityRules) -> str | Rejection | None:
     """One identifier as it is kept; None for a placeholder."""
-    if type(value) is not str or not value.isascii() or "\0" in value:
-        text = text_of(value, kind)
-        if not isinstance(text, str):
-            return text
-        value = text
-    kept = normalise(kind, value)
-    if rules.is_placeholder(kept) or (kept is not value and rules.is_placeholder(value)):
+    if (  # nothing to change and nothing to count: most identifiers are such
+        type(value) is str
+        and kind in _AS_SENT
+        and 0 < len(value) <= MAX_BYTES
+        and value.isascii()
+        and value[0] not in "0-"
+        and "\0" not in value
+        and value.strip() == value
+        and value.lower() not in rules.placeholders
+    ):
+        return value
+    text = text_of(value, kind)
+    if not isinstance(text, str):
+        return text
+    kept = normalise(kind, text)
+    if rules.is_placeholder(text) or rules.is_placeholder(kept):
         return None
     return kept if is_short(kept) else rejection("identifier_too_long", kind)
 
@@ -49,34 +59,30 @@ def gather(raw: RawTouchpoint, rules: IdentityRules, dropped: list[str]) -> dict
     for kind, value in _candidates(raw):
         if value is None or kind in ids:
             continue
-        if kind not in rules.kinds:
-            dropped.append(UNKNOWN_KIND)
-            continue
-        kept = identifier(kind, value, rules)
-        if kept is None:
-            dropped.append(PLACEHOLDER)
-        elif isinstance(kept, str):
+        kept = identifier(kind, value, rules) if kind in rules.kinds else UNKNOWN
+        if isinstance(kept, str):
             ids[kind] = kept
+        elif kept is None or kept is UNKNOWN:
+            dropped.append(PLACEHOLDER if kept is None else UNKNOWN_KIND)
         else:
             return kept
-    return ids or rejection("identifier_missing")
+    return ids if ids else rejection("identifier_missing")
 
 
-def _candidates(raw: RawTouchpoint) -> Iterator[tuple[str, Any]]:
+def _candidates(raw: RawTouchpoint) -> list[tuple[str, Any]]:
     """Where identifiers are looked for, in the order in which they win."""
-    yield "user_id", raw.user_id
-    yield "anonymous_id", raw.anonymous_id
-    context = raw.context if type(raw.context) is dict else {}
-    if "externalIds" in context:
-        yield from _external(context["externalIds"])
-    named = context.get("ids")
-    if type(named) is dict:
-        yield from named.items()
+    found: list[tuple[str, Any]] = [("user_id", raw.user_id), ("anonymous_id", raw.anonymous_id)]
+    context = raw.context
+    if type(context) is dict:
+        if "externalIds" in context:
+            found += _external(context["externalIds"])
+        if "ids" in context and type(context["ids"]) is dict:
+            found += context["ids"].items()
     if raw.type == "identify":
-        for traits in (raw.traits, context.get("traits")):
+        for traits in (raw.traits, context.get("traits") if type(context) is dict else None):
             if type(traits) is dict:
-                yield "email", traits.get("email")
-                yield "phone", traits.get("phone")
+                found += [("email", traits.get("email")), ("phone", traits.get("phone"))]
+    return found
 
 
 def _external(given: Any) -> Iterator[tuple[str, Any]]:

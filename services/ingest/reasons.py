@@ -22,7 +22,7 @@ REASONS: Final[dict[str, str]] = {
 }
 
 
-class Rejection(msgspec.Struct, frozen=True):
+class Rejection(msgspec.Struct, frozen=True, gc=False):
     """A touchpoint that is not taken: one of REASONS, and a sentence for people; ``id`` as far as it has one."""
 
     reason: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import TypeGuard
 
 from services.ingest.errors import Refusal
 from services.ingest.rates import Bucket, bucket_of
@@ -48,20 +49,27 @@ class Senders:
 
 def key_of(headers: Mapping[bytes, bytes], query: Mapping[str, str], in_body: object) -> str | None:
     """The write key of a request: Basic user, Bearer, X-Write-Key, ?writeKey, body; masked ones (***) are none."""
-    scheme, _, credentials = headers.get(b"authorization", b"").partition(b" ")
-    scheme = scheme.lower()
-    candidates = (
-        _basic_user(credentials) if scheme == b"basic" else None,
-        credentials.strip().decode("latin-1") if scheme == b"bearer" else None,
-        headers.get(b"x-write-key", b"").strip().decode("latin-1"),
-        query.get("writeKey"),
-        in_body if isinstance(in_body, str) else None,
-    )
-    return next((key for key in candidates if key and "***" not in key), None)
+    authorization = headers.get(b"authorization")
+    if authorization is not None and _is_key(key := _authorized(authorization)):
+        return key
+    for found in (headers.get(b"x-write-key", b"").strip().decode("latin-1"), query.get("writeKey"), in_body):
+        if _is_key(found):
+            return found
+    return None
+
+
+def _is_key(found: object) -> TypeGuard[str]:
+    return isinstance(found, str) and found != "" and "***" not in found
 
 
 @lru_cache(maxsize=4096)
-def _basic_user(credentials: bytes) -> str | None:
+def _authorized(header: bytes) -> str | None:
+    """The user of Basic, the token of Bearer."""
+    scheme, _, credentials = header.partition(b" ")
+    if scheme.lower() == b"bearer":
+        return credentials.strip().decode("latin-1")
+    if scheme.lower() != b"basic":
+        return None
     try:
         return b64decode(credentials.strip(), validate=True).decode().partition(":")[0]
     except ValueError:

@@ -25,7 +25,7 @@ def _free(depth: int) -> Any:
 FreeObject: Any = dict.__class_getitem__((str, _free(FREE_DEPTH)))
 
 
-class RawTouchpoint(msgspec.Struct, rename="camel", kw_only=True):
+class RawTouchpoint(msgspec.Struct, rename="camel", kw_only=True, gc=False):
     """One touchpoint as it was sent, names as in Segment's API. Everything may be missing, null or of a wrong type.
 
     ``unclean``: the strings may hold NUL and lone surrogates, the numbers may be too big or none; to be cleaned before

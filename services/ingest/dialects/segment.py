@@ -17,7 +17,7 @@ CALLS: Final = {"track": "track", "identify": "identify", "page": "page", "scree
 BATCHES: Final = ("batch", "b", "import")
 
 
-class _Fast(RawTouchpoint, rename="camel", kw_only=True):
+class _Fast(RawTouchpoint, rename="camel", kw_only=True, gc=False):
     """A touchpoint whose free-form parts are clean; a body that is not fails to decode to it."""
 
     properties: FreeObject | None = None
@@ -25,13 +25,13 @@ class _Fast(RawTouchpoint, rename="camel", kw_only=True):
     context: FreeObject | None = None
 
 
-class _Call(_Fast, rename="camel", kw_only=True):
+class _Call(_Fast, rename="camel", kw_only=True, gc=False):
     """The body of a single call: the touchpoint, with the key of the sender beside it."""
 
     write_key: Any = None
 
 
-class _Envelope(msgspec.Struct, rename="camel", kw_only=True):
+class _Envelope(msgspec.Struct, rename="camel", kw_only=True, gc=False):
     """The body of a batch."""
 
     batch: list[_Fast]
