@@ -57,7 +57,7 @@ async def rebuild(connection: Any, plans: Sequence[Plan], rules: IdentityRules, 
         await _write_profiles(connection, part, whole)
         await _write_journeys(connection, part, by_id)
         add_all(total, part, by_id, time.time_ns() // 1000)
-    await _write_rollups(connection, total)
+    await _write_rollups(connection, total, time.time_ns() // 1000)
 
 
 async def _clear(connection: Any, map_ids: Sequence[int]) -> None:
@@ -76,7 +76,7 @@ async def _write_identity(connection: Any, part: Part) -> None:
         if (profile, degree) != (known.profile, known.degree):
             given.append((uid(key), profile, degree, known.aliased))
     if given:
-        await connection.execute(sql.UPDATE_IDENTIFIERS, *rows.columns(given, 4))
+        await sql.UPDATE_IDENTIFIERS.run(connection, given)
 
 
 async def _write_profiles(connection: Any, part: Part, whole: bool) -> None:
@@ -94,7 +94,7 @@ async def _write_profiles(connection: Any, part: Part, whole: bool) -> None:
         profile = Profile(uid(root), root, len(moments), max(moments), folded.traits[root], journeys, sequence)
         given.append(rows.profile_row(profile))
     if given:
-        await connection.execute(sql.UPSERT_PROFILES, *rows.columns(given, 6))
+        await sql.UPSERT_PROFILES.run(connection, given)
     if whole and known:
         await connection.execute("delete from profiles where profile_id = any($1::uuid[])", list(known))
 
@@ -107,7 +107,7 @@ async def _write_journeys(connection: Any, part: Part, plans: dict[int, Plan]) -
                 journey.counted = state[:3]
                 given.append(rows.journey_row(uid(root), journey, state.due_at))
     if given:
-        await connection.execute(sql.UPSERT_JOURNEYS, *rows.columns(given, 23))
+        await sql.UPSERT_JOURNEYS.run(connection, given)
 
 
 def add_all(total: Rollups, part: Part, plans: dict[int, Plan], now: int) -> None:
@@ -118,7 +118,7 @@ def add_all(total: Rollups, part: Part, plans: dict[int, Plan], now: int) -> Non
                 add_difference(total, plans[map_id], None, one, now)
 
 
-async def _write_rollups(connection: Any, total: Rollups) -> None:
+async def _write_rollups(connection: Any, total: Rollups, now: int) -> None:
     columns = rows.columns(sorted(rows.cells(total)), 5)
     await connection.execute(sql.INSERT_CELLS, *columns)
     cell_ids = {rows.cell(row[1:]): row[0] for row in await connection.fetch(sql.CELLS, *columns)}
@@ -130,6 +130,6 @@ async def _write_rollups(connection: Any, total: Rollups) -> None:
     )
     await connection.copy_records_to_table(
         "rollup_flow",
-        records=rows.flow_rows(total, cell_ids),
+        records=rows.flow_rows(total, cell_ids, now),
         columns=["cell_id", "tier", "at", "from_stage", "to_stage", "bucket", "n"],
     )

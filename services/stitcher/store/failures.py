@@ -20,6 +20,7 @@ AGAIN = (  # the same batch, at once
 AWAY = (  # wait for the database; what became of the transaction is unknown
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that ended while its transaction stood still
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.IdleInTransactionSessionTimeoutError,
@@ -47,5 +48,5 @@ def translated() -> Iterator[None]:
         raise Poison("unstorable", f"{type(error).__name__}: {error}") from error
     except AWAY as error:
         raise Unavailable(f"{type(error).__name__}: {error}") from error
-    except (asyncpg.PostgresError, asyncpg.InternalClientError) as error:
+    except asyncpg.PostgresError as error:
         raise Stuck(f"PostgreSQL refuses: {type(error).__name__}: {error}") from error

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import asyncpg
 
+from services.stitcher.store.sql import GIVEN
+
 INDEX_ONLY: Final = {
     # On young tables the planner would read them whole for `= any($1)`, and keep that plan (see test_plans.py).
     "enable_seqscan": "off",
@@ -24,6 +26,7 @@ async def open_pool(
         database_url,
         min_size=1,
         max_size=most,
+        init=_with_tables,
         reset=_as_it_is,
         statement_cache_size=200,
         max_cached_statement_lifetime=0,
@@ -35,6 +38,11 @@ async def open_pool(
             "timezone": "UTC",
         },
     )
+
+
+async def _with_tables(connection: Any) -> None:
+    """Each connection has the temporary tables that rows are copied into."""
+    await connection.execute("; ".join(given.table for given in GIVEN))
 
 
 async def _as_it_is(_: Any) -> None:

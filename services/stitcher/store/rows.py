@@ -9,14 +9,15 @@ from uuid import UUID
 
 import msgspec
 
-from services.stitcher.journey.facts import Cell, Cohort, Rollups
+from services.stitcher.journey.facts import MINUTES_KEPT, SECONDS_KEPT, Cell, Cohort, Rollups
 from services.stitcher.journey.fold import Journey
 from services.stitcher.journey.identity import Link, Span
 from services.stitcher.ports import Identifier, Profile, TouchpointRow
-from shared.tables import Visit
+from shared.tables import DAY_TIER, HOUR_TIER, MINUTE_TIER, SECOND_TIER, Visit
 
 Row = Sequence[Any]
 Columns = list[list[Any]]
+EVER = -(2**63)
 
 _pack = msgspec.msgpack.Encoder(uuid_format="bytes").encode
 _visits = msgspec.msgpack.Decoder(list[Visit], strict=False).decode  # numbers too large for msgpack are text
@@ -156,6 +157,7 @@ def cohort_rows(rollups: Rollups, cell_ids: dict[Cell, int]) -> list[CohortRow]:
     return rows
 
 
-def flow_rows(rollups: Rollups, cell_ids: dict[Cell, int]) -> list[FlowRow]:
-    """What is not nothing, in the order of the key."""
-    return sorted((cell_ids[key[0]], *key[1:], n) for key, n in rollups.flow.items() if n)
+def flow_rows(rollups: Rollups, cell_ids: dict[Cell, int], now: int) -> list[FlowRow]:
+    """What is not nothing and still kept at ``now``, in the order of the key."""
+    since = {SECOND_TIER: now - SECONDS_KEPT, MINUTE_TIER: now - MINUTES_KEPT, HOUR_TIER: EVER, DAY_TIER: EVER}
+    return sorted((cell_ids[key[0]], *key[1:], n) for key, n in rollups.flow.items() if n and key[2] > since[key[1]])

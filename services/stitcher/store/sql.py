@@ -8,6 +8,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+from services.stitcher.store.given import Given
+
 # --- The transaction and its fence -----------------------------------------------------------------------------------
 
 # Joins those who stitch; false while a replay has everything to itself.
@@ -58,13 +60,16 @@ IDENTIFIERS: Final = """
 """
 
 # Adds those that nobody has added yet; answers which they are.
-INSERT_IDENTIFIERS: Final = """
+INSERT_IDENTIFIERS: Final = Given(
+    "identifiers",
+    "uid uuid, key text, component uuid",
+    """
     insert into identifiers (uid, key, component, profile)
-    select uid, key, component, uid from unnest($1::uuid[], $2::text[], $3::uuid[]) as g(uid, key, component)
-    order by uid
+    select uid, key, component, uid from {given}
     on conflict (uid) do nothing
     returning uid
-"""
+    """,
+)
 
 # Locks components, the rows whose uid they are, in the one order that all keep to.
 LOCK_COMPONENTS: Final = "select uid from identifiers where uid = any($1::uuid[]) order by uid for update"
@@ -83,13 +88,17 @@ UNITE_COMPONENTS: Final = """
 """
 
 # What identifiers climb to, how many higher ones they have, whether an alias names them; null leaves it.
-UPDATE_IDENTIFIERS: Final = """
+UPDATE_IDENTIFIERS: Final = Given(
+    "identities",
+    "uid uuid, profile uuid, degree int, aliased bool",
+    """
     update identifiers i
-    set profile = coalesce(g.profile, i.profile), degree = coalesce(g.degree, i.degree),
-        aliased = i.aliased or g.aliased
-    from unnest($1::uuid[], $2::uuid[], $3::int[], $4::bool[]) as g(uid, profile, degree, aliased)
-    where i.uid = g.uid
-"""
+    set profile = coalesce(given.profile, i.profile), degree = coalesce(given.degree, i.degree),
+        aliased = i.aliased or given.aliased
+    from {given}
+    where i.uid = given.uid
+    """,
+)
 
 # --- Evidence --------------------------------------------------------------------------------------------------------
 
@@ -203,20 +212,26 @@ _MERGE = """
         then excluded.latest_id else {0}.latest_id end"""
 
 # Adds links, merging what is known of them; whether they are revoked is as given.
-MERGE_LINKS: Final = f"""
+MERGE_LINKS: Final = Given(
+    "links",
+    "lower uuid, higher uuid, earliest bigint, earliest_id text, latest bigint, latest_id text, revoked bool",
+    f"""
     insert into links (lower, higher, earliest, earliest_id, latest, latest_id, revoked)
-    select * from unnest(
-        $1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::bool[])
+    select * from {{given}}
     on conflict (lower, higher) do update set revoked = excluded.revoked, {_MERGE.format("links")}
-"""
+    """,
+)
 
 # Adds evidence, merging what is known of the hour.
-MERGE_HOURS: Final = f"""
+MERGE_HOURS: Final = Given(
+    "hours",
+    "lower uuid, higher uuid, hour bigint, earliest bigint, earliest_id text, latest bigint, latest_id text",
+    f"""
     insert into link_hours (lower, higher, hour, earliest, earliest_id, latest, latest_id)
-    select * from unnest(
-        $1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::text[])
+    select * from {{given}}
     on conflict (lower, higher, hour) do update set {_MERGE.format("link_hours")}
-"""
+    """,
+)
 
 # Adds aliases; the earliest evidence stays, whether they are revoked is as given.
 MERGE_ALIASES: Final = """
@@ -241,20 +256,25 @@ UPSERT_REVOCATIONS: Final = """
 
 # --- Touchpoints -----------------------------------------------------------------------------------------------------
 
-# Stores the touchpoints that are new; answers which they are.
-INSERT_TOUCHPOINTS: Final = """
-    insert into touchpoints (identifier, id, time, received_at, traits, data)
-    select * from unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bool[], $6::bytea[])
-    on conflict (identifier, id) do nothing
-    returning identifier, id
-"""
-
-# Touchpoints by what makes them the same.
-SAME_TOUCHPOINTS: Final = """
+# Stores the touchpoints that are new; answers the rows that were there for the others. (All of a statement sees the
+# tables as they were before it.)
+INSERT_TOUCHPOINTS: Final = Given(
+    "touchpoints",
+    "identifier uuid, id text, time bigint, received_at bigint, traits bool, data bytea",
+    """
+    with stored as (
+        insert into touchpoints (identifier, id, time, received_at, traits, data)
+        select * from {given}
+        on conflict (identifier, id) do nothing
+        returning identifier, id
+    )
     select t.identifier, t.id, t.time, t.received_at, t.traits, t.data
-    from unnest($1::uuid[], $2::text[]) as g(identifier, id)
-    join touchpoints t on t.identifier = g.identifier and t.id = g.id
-"""
+    from (select identifier, id from {given} except select identifier, id from stored) already
+    cross join lateral (
+        select * from touchpoints t where t.identifier = already.identifier and t.id = already.id offset 0
+    ) t
+    """,
+)
 
 # Puts the copies that count in the place of those that do not.
 REPLACE_TOUCHPOINTS: Final = """
@@ -287,13 +307,17 @@ PROFILES: Final = """
 """
 
 # Stores profiles as they stand.
-UPSERT_PROFILES: Final = """
+UPSERT_PROFILES: Final = Given(
+    "profiles",
+    "profile_id uuid, touchpoints int, last_time bigint, traits bytea, journeys bytea, sequence bigint",
+    """
     insert into profiles (profile_id, touchpoints, last_time, traits, journeys, sequence)
-    select * from unnest($1::uuid[], $2::int[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bigint[])
+    select * from {given}
     on conflict (profile_id) do update set
         touchpoints = excluded.touchpoints, last_time = excluded.last_time, traits = excluded.traits,
         journeys = excluded.journeys, sequence = excluded.sequence
-"""
+    """,
+)
 
 # All journeys.
 JOURNEYS_ALL: Final = """
@@ -308,7 +332,13 @@ JOURNEYS: Final = f"{JOURNEYS_ALL} where journey_id = any($1::uuid[])"
 JOURNEYS_OF: Final = f"{JOURNEYS_ALL} where profile_id = any($1::uuid[]) and map_id = any($2::int[])"
 
 # Stores journeys as they stand.
-UPSERT_JOURNEYS: Final = """
+UPSERT_JOURNEYS: Final = Given(
+    "journeys",
+    "journey_id uuid, profile_id uuid, map_id int, status smallint, stalled bool, stage smallint, "
+    "furthest smallint, entered text, touchpoints int, started_at bigint, last_at bigint, deadline bigint, "
+    "closed_at bigint, closed_early bool, converted_at bigint, value numeric, channel text, acquisition text, "
+    "source text, segments text, visits bytea, restated bool, due_at bigint",
+    """
     insert into journeys (
         journey_id, profile_id, map_id, status, stalled, stage, furthest, entered, touchpoints, started_at, last_at,
         deadline, closed_at, closed_early, converted_at, value, channel, acquisition, source, segments, visits,
@@ -316,13 +346,7 @@ UPSERT_JOURNEYS: Final = """
     select journey_id, profile_id, map_id, status, stalled, stage, furthest, entered::smallint[], touchpoints,
         started_at, last_at, deadline, closed_at, closed_early, converted_at, value, channel, acquisition, source,
         segments::text[], visits, restated, due_at, due_at / 3600000000
-    from unnest(
-        $1::uuid[], $2::uuid[], $3::int[], $4::smallint[], $5::bool[], $6::smallint[], $7::smallint[], $8::text[],
-        $9::int[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bool[], $15::bigint[],
-        $16::numeric[], $17::text[], $18::text[], $19::text[], $20::text[], $21::bytea[], $22::bool[], $23::bigint[])
-        as g(journey_id, profile_id, map_id, status, stalled, stage, furthest, entered, touchpoints, started_at,
-            last_at, deadline, closed_at, closed_early, converted_at, value, channel, acquisition, source, segments,
-            visits, restated, due_at)
+    from {given}
     on conflict (journey_id) do update set
         profile_id = excluded.profile_id, status = excluded.status, stalled = excluded.stalled,
         stage = excluded.stage, furthest = excluded.furthest, entered = excluded.entered,
@@ -332,7 +356,8 @@ UPSERT_JOURNEYS: Final = """
         acquisition = excluded.acquisition, source = excluded.source, segments = excluded.segments,
         visits = excluded.visits, restated = excluded.restated, due_at = excluded.due_at,
         due_hour = excluded.due_hour
-"""
+""",
+)
 
 # Removes journeys that are no more.
 DELETE_JOURNEYS: Final = "delete from journeys where journey_id = any($1::uuid[])"
@@ -370,17 +395,19 @@ CELLS: Final = """
 
 
 @lru_cache(maxsize=256)
-def add_cohort(width: int) -> str:
+def add_cohort(width: int) -> Given:
     """Adds deltas to the cohort rows of maps with this many counts (place by place: the fastest way to add arrays)."""
     counts = ", ".join(f"c.counts[{place}] + excluded.counts[{place}]" for place in range(1, width + 1))
-    return f"""
-    insert into rollup_cohort as c (cell_id, tier, at, counts, value, restated)
-    select cell_id, tier, at, counts::bigint[], value, restated
-    from unnest($1::int[], $2::smallint[], $3::bigint[], $4::text[], $5::numeric[], $6::int[])
-        as g(cell_id, tier, at, counts, value, restated)
-    on conflict (cell_id, tier, at) do update set
-        counts = array[{counts}], value = c.value + excluded.value, restated = c.restated + excluded.restated
-"""
+    return Given(
+        "cohort",
+        "cell_id int, tier smallint, at bigint, counts text, value numeric, restated int",
+        f"""
+        insert into rollup_cohort as c (cell_id, tier, at, counts, value, restated)
+        select cell_id, tier, at, counts::bigint[], value, restated from {{given}}
+        on conflict (cell_id, tier, at) do update set
+            counts = array[{counts}], value = c.value + excluded.value, restated = c.restated + excluded.restated
+        """,
+    )
 
 
 # Removes cohort rows that have come to nothing; the transaction has them locked.
@@ -397,12 +424,15 @@ DELETE_EMPTY_COHORT: Final = """
 """
 
 # Adds deltas to the transitions.
-ADD_FLOW: Final = """
+ADD_FLOW: Final = Given(
+    "flow",
+    "cell_id int, tier smallint, at bigint, from_stage smallint, to_stage smallint, bucket smallint, n bigint",
+    """
     insert into rollup_flow as f (cell_id, tier, at, from_stage, to_stage, bucket, n)
-    select * from unnest(
-        $1::int[], $2::smallint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::smallint[], $7::bigint[])
+    select * from {given}
     on conflict (cell_id, tier, at, from_stage, to_stage, bucket) do update set n = f.n + excluded.n
-"""
+    """,
+)
 
 # Removes transitions that have come to nothing; the transaction has them locked.
 DELETE_EMPTY_FLOW: Final = """
@@ -420,13 +450,6 @@ DELETE_EMPTY_FLOW: Final = """
 """
 
 # --- What leaves, and what failed ------------------------------------------------------------------------------------
-
-# Puts changes up for publishing, in this order.
-INSERT_OUTBOX: Final = """
-    insert into outbox (profile_id, record)
-    select profile_id, record from unnest($1::uuid[], $2::bytea[]) with ordinality as g(profile_id, record, place)
-    order by place
-"""
 
 # What is still to be published, oldest first.
 OUTBOX: Final = "select position, profile_id, record from outbox order by position limit $1"
@@ -465,3 +488,9 @@ SWEEP_LOG: Final = """
 
 # Published changes older than this.
 SWEEP_CHANGES: Final = "delete from log_batches where topic = $1 and appended_at < $2"
+
+# All statements that take rows; each connection has their temporary tables.
+GIVEN: Final = (
+    INSERT_IDENTIFIERS, UPDATE_IDENTIFIERS, MERGE_LINKS, MERGE_HOURS, INSERT_TOUCHPOINTS, UPSERT_PROFILES,
+    UPSERT_JOURNEYS, add_cohort(1), ADD_FLOW,
+)  # fmt: skip

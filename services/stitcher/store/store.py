@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -46,8 +46,7 @@ class Store:
                     unit = PostgresUnit(connection, self.map_ids, self._cells, durations)
                     yield unit
                 except BaseException:
-                    if not connection.is_closed():
-                        await transaction.rollback()
+                    await _undone(connection, transaction)
                     raise
                 started = time.perf_counter()
                 await transaction.commit()
@@ -72,3 +71,12 @@ class Store:
             for topic, partitions in topics.items():
                 await self.pool.execute(sql.PREPARE, topic, partitions)
             await self.pool.execute(sql.PREPARE_CLOCK)
+
+
+async def _undone(connection: Any, transaction: Any) -> None:
+    """Rolls back; a connection that cannot is not used again."""
+    try:
+        await transaction.rollback()
+    except Exception:
+        with suppress(Exception):
+            connection.terminate()

@@ -28,6 +28,7 @@ from services.stitcher.stitching import uid
 from services.stitcher.store import rows, sql
 from services.stitcher.store.cells import Cells
 from services.stitcher.store.components import Groups
+from services.stitcher.store.given import MANY, Given
 
 NEVER = -(2**63)
 Durations = defaultdict[str, float]  # seconds by step
@@ -44,6 +45,7 @@ class PostgresUnit:
         self._cells = cells
         self._keys: dict[UUID, str] = {}
         self._met: dict[UUID, Identifier] = {}
+        self._copied: set[str] = set()
         self.durations: Durations = defaultdict(float) if durations is None else durations
 
     # --- Running statements ------------------------------------------------------------------------------------------
@@ -58,6 +60,16 @@ class PostgresUnit:
         started = time.perf_counter()
         await self._connection.execute(statement, *arguments)
         self.durations[step] += time.perf_counter() - started
+
+    async def _give(self, step: str, statement: Given, given: Sequence[rows.Row]) -> list[asyncpg.Record]:
+        """Runs a statement with rows; once copied, they stay in their temporary table until the transaction ends."""
+        started = time.perf_counter()
+        copied = len(given) >= MANY and statement.name not in self._copied
+        if copied:
+            self._copied.add(statement.name)
+        found: list[asyncpg.Record] = await statement.run(self._connection, given, copied=copied)
+        self.durations[step] += time.perf_counter() - started
+        return found
 
     def _uids(self, keys: Iterable[str]) -> list[UUID]:
         """The uids of keys, sorted, and remembered for the way back."""
@@ -122,10 +134,8 @@ class PostgresUnit:
         if not missing:
             return set()
         proposed = groups.proposed(missing, component)
-        added = await self._rows(
-            "add identifiers", sql.INSERT_IDENTIFIERS, missing, [self._keys[one] for one in missing],
-            [proposed[one] for one in missing],
-        )  # fmt: skip
+        given = [(one, self._keys[one], proposed[one]) for one in missing]
+        added = await self._give("add identifiers", sql.INSERT_IDENTIFIERS, given)
         new = {row[0] for row in added}
         for one in missing:
             component[one] = proposed[one]
@@ -194,22 +204,15 @@ class PostgresUnit:
     async def insert_touchpoints(self, given: Sequence[TouchpointRow]) -> list[TouchpointRow]:
         if not given:
             return []
-        columns = self._touchpoint_columns(given)
-        stored = await self._rows("touchpoints", sql.INSERT_TOUCHPOINTS, *columns)
-        if len(stored) == len(given):
-            return []
-        ours = {(row[0], row[1]) for row in stored}
-        known = [pair for pair in zip(columns[0], columns[1], strict=True) if pair not in ours]
-        return self._touchpoints(await self._rows("touchpoints", sql.SAME_TOUCHPOINTS, *rows.columns(known, 2)))
+        return self._touchpoints(await self._give("touchpoints", sql.INSERT_TOUCHPOINTS, self._touchpoint_rows(given)))
 
     async def replace_touchpoints(self, given: Sequence[TouchpointRow]) -> None:
-        await self._run("touchpoints", sql.REPLACE_TOUCHPOINTS, *self._touchpoint_columns(given))
+        await self._run("touchpoints", sql.REPLACE_TOUCHPOINTS, *rows.columns(self._touchpoint_rows(given), 6))
 
-    def _touchpoint_columns(self, given: Sequence[TouchpointRow]) -> rows.Columns:
-        self._keys.update((uid(key), key) for key in {row.identifier for row in given})
+    def _touchpoint_rows(self, given: Sequence[TouchpointRow]) -> list[rows.Row]:
         found = [(uid(row.identifier), row.id, row.time, row.received_at, row.traits, row.data) for row in given]
-        found.sort(key=lambda row: row[:2])
-        return rows.columns(found, 6)
+        self._keys.update((uid(key), key) for key in {row.identifier for row in given})
+        return _sorted(found, 2)
 
     async def touchpoints(self, since: Mapping[str, int | None]) -> list[TouchpointRow]:
         self._uids(since)
@@ -249,8 +252,14 @@ class PostgresUnit:
         await self._write_identity(changes)
         await self._write_profiles(changes)
         if changes.outbox:
-            await self._run("outbox", sql.INSERT_OUTBOX, *rows.columns(changes.outbox, 2))
+            await self._tell(changes.outbox)
         await self._write_rollups(changes.rollups, bool(changes.gone))
+
+    async def _tell(self, outbox: Sequence[tuple[UUID, bytes]]) -> None:
+        """Puts changes up for publishing, in this order."""
+        started = time.perf_counter()
+        await self._connection.copy_records_to_table("outbox", records=outbox, columns=["profile_id", "record"])
+        self.durations["outbox"] += time.perf_counter() - started
 
     async def _write_identity(self, changes: Changes) -> None:
         touched = {*changes.profile_of, *changes.degrees, *changes.aliased}
@@ -259,17 +268,17 @@ class PostgresUnit:
                 (uid(key), changes.profile_of.get(key), changes.degrees.get(key), key in changes.aliased)
                 for key in touched
             ]
-            await self._run("identity", sql.UPDATE_IDENTIFIERS, *rows.columns(_sorted(given), 4))
+            await self._give("identity", sql.UPDATE_IDENTIFIERS, _sorted(given))
         if changes.links:
             links = [
                 (uid(one.lower), uid(one.higher), *_plain(one.span), one.revoked) for one in changes.links.values()
             ]
-            await self._run("identity", sql.MERGE_LINKS, *rows.columns(_sorted(links, 2), 7))
+            await self._give("identity", sql.MERGE_LINKS, _sorted(links, 2))
         if changes.hours:
             hours = [
                 (uid(lower), uid(higher), hour, *_plain(span)) for (lower, higher, hour), span in changes.hours.items()
             ]
-            await self._run("identity", sql.MERGE_HOURS, *rows.columns(_sorted(hours, 3), 7))
+            await self._give("identity", sql.MERGE_HOURS, _sorted(hours, 3))
         if changes.aliases:
             aliases = [(uid(a.a), uid(a.b), a.time, a.touchpoint_id, a.revoked) for a in changes.aliases.values()]
             await self._run("identity", sql.MERGE_ALIASES, *rows.columns(_sorted(aliases, 2), 5))
@@ -289,7 +298,7 @@ class PostgresUnit:
     async def _write_profiles(self, changes: Changes) -> None:
         if changes.profiles:
             profiles = [rows.profile_row(one) for one in changes.profiles.values()]
-            await self._run("write profiles", sql.UPSERT_PROFILES, *rows.columns(_sorted(profiles), 6))
+            await self._give("write profiles", sql.UPSERT_PROFILES, _sorted(profiles))
         if changes.gone:
             await self._run("write journeys", sql.DELETE_JOURNEYS, sorted(changes.gone))
         if changes.journeys:
@@ -297,7 +306,7 @@ class PostgresUnit:
                 rows.journey_row(profile_id, journey, changes.due.get(journey.journey_id))
                 for profile_id, journey in changes.journeys.values()
             ]
-            await self._run("write journeys", sql.UPSERT_JOURNEYS, *rows.columns(_sorted(journeys), 23))
+            await self._give("write journeys", sql.UPSERT_JOURNEYS, _sorted(journeys))
 
     async def _write_rollups(self, rollups: Rollups, removed: bool) -> None:
         """Adds the deltas, last of all, since everybody adds to the same few rows."""
@@ -310,13 +319,12 @@ class PostgresUnit:
             by_width[len(row[3].counts)].append(row)
         for width, cohort in sorted(by_width.items()):
             given = [(cell, tier, at, rows.numbers(d.counts), d.value, d.restated) for cell, tier, at, d in cohort]
-            columns = rows.columns(given, 6)
-            await self._run("rollups", sql.add_cohort(width), *columns)
+            await self._give("rollups", sql.add_cohort(width), given)
             if removed:
-                await self._run("rollups", sql.DELETE_EMPTY_COHORT, *columns[:3])
-        flow = rows.flow_rows(rollups, cell_ids)
+                await self._run("rollups", sql.DELETE_EMPTY_COHORT, *rows.columns([row[:3] for row in given], 3))
+        flow = rows.flow_rows(rollups, cell_ids, time.time_ns() // 1000)
         if flow:
-            await self._run("rollups", sql.ADD_FLOW, *rows.columns(flow, 7))
+            await self._give("rollups", sql.ADD_FLOW, flow)
             if less := [row[:6] for row in flow if row[6] < 0]:
                 await self._run("rollups", sql.DELETE_EMPTY_FLOW, *rows.columns(less, 6))
 

@@ -149,7 +149,7 @@ async def test_a_paused_worker_that_lost_its_partitions_commits_nothing(shop: Sc
         # Its transaction stands still for longer than PostgreSQL lets it; then somebody else has the partitions.
         await until(lambda: taken_over(shop))
         release.set()
-        await rejoined.wait()
+        await until(rejoined.is_set)
         await shop.drained()
     await right(shop)
     assert await ask(shop.database, "select count(*) from touchpoints") == [(60,)]
