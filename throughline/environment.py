@@ -9,8 +9,8 @@ from typing import NoReturn, TypeVar
 import typer
 from pydantic import ValidationError
 
-from shared.embedded import EmbeddedPostgresError, embedded_postgres
 from shared.settings import Settings
+from throughline.embedded import EmbeddedPostgresError, embedded_postgres
 
 S = TypeVar("S", bound=Settings)
 

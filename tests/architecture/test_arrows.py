@@ -47,6 +47,30 @@ def test_a_planted_violation_is_caught(violation: str, tmp_path: Path) -> None:
     assert "BROKEN" in done.stdout
 
 
+PURE = (
+    "services/stitcher/journey/*.py", "services/metrics/analysis/*.py", "services/ingest/dialects/*.py",
+    *(f"services/ingest/{name}.py" for name in ("accept", "channel", "encode", "hygiene", "identifiers", "times")),
+)  # fmt: skip
+IMPURE = {"now", "utcnow", "today", "uuid1", "uuid4", "open", "print", "input", "read_text", "write_text", "urandom"}
+
+
+def impure_calls(source: str) -> set[str]:
+    """What the code calls that gives another answer, or does something else, the next time."""
+    calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    names = {f.id if isinstance(f, ast.Name) else f.attr for f in calls if isinstance(f, (ast.Name, ast.Attribute))}
+    return names & IMPURE
+
+
+def test_pure_rooms_ask_no_clock_no_dice_and_no_file() -> None:
+    files = [file for pattern in PURE for file in ROOT.glob(pattern)]
+    assert len(files) > len(PURE)
+    assert {file.name: calls for file in files if (calls := impure_calls(file.read_text()))} == {}
+
+
+def test_a_planted_look_at_the_clock_is_caught() -> None:
+    assert impure_calls("from datetime import datetime\ndatetime.now()") == {"now"}
+
+
 def importers() -> dict[str, set[str]]:
     """Module of shared -> the services (and commands) that import it, through other shared modules as well."""
     direct: defaultdict[str, set[str]] = defaultdict(set)

@@ -19,7 +19,6 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from shared.embedded import Server
 from shared.eventlog.group_commit import Limits
 from shared.eventlog.open import open_admin, open_appender, open_reader
 from shared.eventlog.port import Appender, LogUnavailable, Reader, Record, Stored
@@ -27,6 +26,7 @@ from shared.eventlog.postgres import trim
 from shared.migrations import migrate
 from shared.settings import Settings
 from tests.support.kafka import KafkaBroker
+from throughline.embedded import Server
 
 PATIENCE = 40.0  # seconds that a test waits for what must come
 T = TypeVar("T")

@@ -7,11 +7,11 @@ import asyncio
 import asyncpg
 import pytest
 
-from shared.embedded import Server
 from shared.eventlog.partition import partition_of
 from shared.eventlog.port import Record
 from shared.eventlog.postgres import APPEND, pack, trim
 from tests.contracts.conftest import PostgresLog, Scene, numbered, numbers
+from throughline.embedded import Server
 
 ONE_KEY = partition_of(b"k", 4)
 

