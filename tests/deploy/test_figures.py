@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,6 +111,13 @@ def test_labels_in_legends_and_alerts_are_there_to_be_named() -> None:
 
 def test_promtool_finds_the_configuration_right() -> None:
     promtool("check", "config", str(PROMETHEUS / "prometheus.yml"))
+
+
+def test_promtool_can_read_what_the_dashboard_asks(tmp_path: Path) -> None:
+    asked = [target["expr"].replace("$__rate_interval", "1m") for panel in panels() for target in panel["targets"]]
+    read = [{"record": f"asked:{place}", "expr": expression} for place, expression in enumerate(asked)]
+    (tmp_path / "asked.yml").write_text(json.dumps({"groups": [{"name": "asked", "rules": read}]}))
+    promtool("check", "rules", str(tmp_path / "asked.yml"))
 
 
 def test_alerts_fire_when_they_should() -> None:
