@@ -1,18 +1,22 @@
-"""Real PostgreSQL for tests: one throw-away server a session, a fresh migrated database a test."""
+"""Real PostgreSQL for tests: one throw-away server a session, an empty migrated database a test."""
 
 from __future__ import annotations
 
-import itertools
-import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
+from typing import Final
 
 import asyncpg
 import pytest
 
 from shared.migrations import migrate
+from shared.tables import metadata
 from throughline.embedded import Server
 
-_number = itertools.count(1)
+ALONE: Final = """
+    select pg_terminate_backend(pid, 5000) from pg_stat_activity
+    where datname = current_database() and pid <> pg_backend_pid()
+"""
+EMPTY: Final = f"truncate {', '.join(table.name for table in metadata.sorted_tables)} restart identity"
 
 
 @pytest.fixture(scope="session")
@@ -42,19 +46,17 @@ async def run_on(url: str, *statements: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def template() -> dict[str, bool]:
-    """Remembers whether this session's migrated template has been made."""
+def migrated() -> dict[str, str]:
+    """Remembers the session's migrated database, once it has been made."""
     return {}
 
 
 @pytest.fixture
-async def database(postgres_url: str, template: dict[str, bool]) -> AsyncIterator[str]:
-    """The URL of a fresh, migrated database, dropped afterwards."""
-    if not template:
-        await run_on(postgres_url, "create database template_migrated")
-        await migrate(sibling(postgres_url, "template_migrated"))
-        template["made"] = True
-    name = f"test_{os.getpid()}_{next(_number)}"
-    await run_on(postgres_url, f"create database {name} template template_migrated")
-    yield sibling(postgres_url, name)
-    await run_on(postgres_url, f"drop database {name} with (force)")
+async def database(postgres_url: str, migrated: dict[str, str]) -> str:
+    """The URL of a migrated database in which nothing is and to which nobody is connected."""
+    if "url" not in migrated:
+        await run_on(postgres_url, "create database migrated")
+        await migrate(sibling(postgres_url, "migrated"))
+        migrated["url"] = sibling(postgres_url, "migrated")
+    await run_on(migrated["url"], ALONE, EMPTY)
+    return migrated["url"]
