@@ -12,7 +12,7 @@ import asyncpg
 from services.stitcher.errors import Misconfigured
 from services.stitcher.everything import Report
 from services.stitcher.journey.rules import Plan
-from services.stitcher.replay import alone, rebuild
+from services.stitcher.replay import FENCE_ALL, alone, rebuild
 from services.stitcher.store.pool import INDEX_ONLY
 from shared.identifiers import IdentityRules
 from shared.journey_map import JourneyMap
@@ -27,11 +27,6 @@ ADD = """
 RETIRE = "update map_versions set live = false where map_id = any($1::int[])"
 FORGET_DUE = "update journeys set due_at = null, due_hour = null where map_id = any($1::int[]) and due_hour is not null"
 GO_LIVE = "update map_versions set live = true, live_since = $2 where map_id = any($1::int[])"
-FENCE_ALL = """
-    update partitions p set epoch = p.epoch + 1
-    from (select topic, partition from partitions order by topic, partition for update) locked
-    where p.topic = locked.topic and p.partition = locked.partition
-"""
 
 
 async def register(database_url: str, maps: Sequence[JourneyMap], rules: IdentityRules, report: Report) -> list[Plan]:
@@ -51,8 +46,8 @@ async def register(database_url: str, maps: Sequence[JourneyMap], rules: Identit
 
 async def still_live(pool: Any, plans: Sequence[Plan]) -> None:
     """Misconfigured if somebody has made other map versions live than ours."""
-    live = {row[0] for row in await pool.fetch("select map_id from map_versions where live")}
-    if live != {plan.map_id for plan in plans}:
+    rows = await pool.fetch("select map_id, digest from map_versions where live")
+    if {tuple(row) for row in rows} != {(plan.map_id, plan.definition.digest()) for plan in plans}:
         raise Misconfigured(
             "another stitcher was started with other journey maps, and those are live now; "
             "give all stitchers the same maps and start this one again"
@@ -69,7 +64,8 @@ async def _stored(connection: Any, wanted: JourneyMap) -> int:
     if row["digest"] != wanted.digest():
         raise Misconfigured(
             f"map {wanted.map} version {wanted.version} was changed in what it does to journeys since it was first "
-            f"used; give the changed map the next version, or put version {wanted.version} back as it was"
+            f"used; give the changed map the next version, or put version {wanted.version} back as it was, or run "
+            "`throughline replay` to rebuild all its journeys"
         )
     await connection.execute(
         "update map_versions set definition = $2 where map_id = $1 and definition <> $2::jsonb",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import asyncpg
@@ -20,21 +21,41 @@ from services.stitcher.store import rows, sql
 from services.stitcher.store.pool import INDEX_ONLY
 from services.stitcher.store.store import REPLAY_LOCK
 from shared.identifiers import IdentityRules, load_identity
+from shared.journey_map import JourneyMap, load_maps
 
+TAKE_OVER = "update map_versions set digest = $3, definition = $4 where map = $1 and version = $2 and digest <> $3"
+FENCE_ALL = """
+    update partitions p set epoch = p.epoch + 1
+    from (select topic, partition from partitions order by topic, partition for update) locked
+    where p.topic = locked.topic and p.partition = locked.partition
+"""
 OF_PROFILE = "select profile_id, journeys, sequence from profiles where profile_id = any($1::uuid[])"
 
 
 async def replay(settings: StitcherSettings, report: Report) -> None:
-    """Rebuilds everything of all live maps, in one transaction; the services wait meanwhile, readers do not."""
+    """Rebuilds everything of all live maps, in one transaction; the services wait meanwhile, readers do not. A map that
+    was changed under its version counts from then on as it is configured."""
     connection = await asyncpg.connect(settings.database_url, server_settings=INDEX_ONLY)
     try:
         async with connection.transaction():
             await alone(connection)
+            if await take_over(connection, load_maps(settings.throughline_config)):
+                await connection.execute(FENCE_ALL)
             plans = await live_plans(connection)
             rules = load_identity(settings.throughline_config)
             await rebuild(connection, plans, rules, report, whole=True)
     finally:
         await connection.close()
+
+
+async def take_over(connection: Any, maps: Iterable[JourneyMap]) -> bool:
+    """Makes stored map versions what the configuration says they are; whether any was something else. Whoever stitches
+    by the old ones must then be fenced."""
+    changed = False
+    for one in maps:
+        definition = json.dumps(one.definition())
+        changed |= await connection.execute(TAKE_OVER, one.map, one.version, one.digest(), definition) != "UPDATE 0"
+    return changed
 
 
 async def alone(connection: Any) -> None:
