@@ -53,9 +53,11 @@ async def serve(settings: MetricsSettings) -> None:
     configure(settings.log_level, settings.log_format)
     readers = load_readers(settings.throughline_config)
     refuse_demo_keys(settings, readers)
-    assert settings.database_url is not None
-    await migrate(settings.database_url)
-    database = await connect(settings.database_url, settings.metrics_connections, settings.metrics_statement_seconds)
+    url = settings.database_url
+    if url is None:
+        raise ValueError("DATABASE_URL is not set; `throughline metrics` finds the embedded PostgreSQL by itself")
+    await migrate(url)
+    database = await connect(url, settings.metrics_connections, settings.metrics_statement_seconds)
     live = Live(STREAM_SECONDS)
     try:
         await _run(build(settings, readers, database, live), settings, live)

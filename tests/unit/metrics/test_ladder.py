@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.metrics.analysis.ladder import EVER, FOREVER, Evidence, Joined, Ladder
+from services.stitcher.journey import identity
 from shared.identifiers import IdentityRules
 
 RULES = IdentityRules()
@@ -80,3 +81,15 @@ def test_what_is_owned_is_what_climbs_there(links: list[tuple[str, str, int]], a
             owners = [one for one in KEYS if any(a <= time < b for a, b in climbed.owned(key, one))]
             assert owners == [root]
             assert bool(climbed.chain(key, time)) == (root != key)
+
+
+@given(rising(), st.lists(st.tuples(users, users).filter(lambda pair: pair[0] < pair[1]), max_size=3))
+def test_the_stitcher_climbs_the_same_way(links: list[tuple[str, str, int]], aliases: list[tuple[str, str]]) -> None:
+    lowers = {lower for lower, _, _ in links}
+    targets = {lower: {higher for low, higher, _ in links if low == lower} for lower in lowers}
+    points = {lower: [(time, higher) for low, higher, time in links if low == lower] for lower in lowers}
+    stitcher = identity.Ladder(RULES, targets, points, identity.group_names(aliases))
+    climbed = ladder(*(link for link in links if not stitcher.shared(link[0])), aliases=aliases)
+    for key in KEYS:
+        for time in range(-1, 15):
+            assert climbed.climb(key, time) == stitcher.climb(key, time)
