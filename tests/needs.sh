@@ -4,7 +4,7 @@ set -eu
 missing=""
 command -v mvn >/dev/null || missing="$missing maven"
 command -v promtool >/dev/null || missing="$missing prometheus"
-command -v chromium >/dev/null || missing="$missing chromium"
+command -v chromedriver >/dev/null || missing="$missing chromium chromium-driver"
 [ -z "$missing" ] && exit 0
 if ! command -v apt-get >/dev/null; then
   echo "The tests need:$missing. Please install them and run this again." >&2
