@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -70,6 +71,14 @@ class Funnel:
 def rate(part: float, whole: float) -> float | None:
     """Part of whole, None where there is no whole."""
     return part / whole if whole else None
+
+
+def money(millionths: int) -> float:
+    """Millionths as the number that they are; sums beyond all numbers are the largest there is."""
+    try:
+        return millionths / MILLION
+    except OverflowError:
+        return sys.float_info.max if millionths > 0 else -sys.float_info.max
 
 
 def layout_of(journey_map: JourneyMap) -> CohortLayout:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from services.metrics.analysis.funnel import MILLION
+from services.metrics.analysis.funnel import MILLION, money
 from services.metrics.api.answers import JourneyAnswer, LivedJourney, VersionAnswer, VisitAnswer
 from services.metrics.api.room import Question
 from services.metrics.reader.catalogue import MapVersion
@@ -70,7 +70,7 @@ def _journey(row: JourneyRow, journey_map: JourneyMap) -> dict[str, Any]:
         "stalled": row.stalled,
         "converted": row.converted_at is not None,
         "converted_at": date(row.converted_at),
-        "value": row.value / MILLION,
+        "value": money(row.value),
         "started_at": moment(row.started_at),
         "last_at": moment(row.last_at),
         "deadline": date(row.deadline),
@@ -98,7 +98,7 @@ def _visit(visit: Visit, left_at: datetime | None, journey_map: JourneyMap) -> V
         goals=visit.goals,
         goal_at=date(visit.goal_at),
         goal_cause=visit.goal_cause or None,
-        value=visit.value / MILLION,
+        value=money(visit.value),
         experience=visit.felt / visit.felt_n / MILLION if visit.felt_n else None,
         experience_n=visit.felt_n,
         moments=_moments(visit, [one.name for one in journey_map.moments]),

@@ -7,7 +7,7 @@ from functools import lru_cache
 from fastapi import APIRouter
 
 from services.metrics.analysis.conversion import MOST_POINTS, Point, TooManyPoints, conversion
-from services.metrics.analysis.funnel import MILLION
+from services.metrics.analysis.funnel import money
 from services.metrics.analysis.windows import cover, hours
 from services.metrics.api.access import METRICS
 from services.metrics.api.answers import ConversionAnswer, SeriesPoint
@@ -55,5 +55,5 @@ def _point(point: Point) -> SeriesPoint:
         lost=point.lost,
         open=point.open,
         rate=point.rate,
-        value=point.value / MILLION,
+        value=money(point.value),
     )

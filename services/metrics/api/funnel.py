@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from fastapi import APIRouter
 
-from services.metrics.analysis.funnel import MILLION, funnel
+from services.metrics.analysis.funnel import funnel, money
 from services.metrics.analysis.windows import cover
 from services.metrics.api.access import METRICS
 from services.metrics.api.answers import FunnelAnswer, JourneyTotals
@@ -31,7 +31,7 @@ async def show_funnel(room: InRoom, map: str, cuts: CutsQuery) -> FunnelAnswer:
     found = funnel(definition, sums.counts)
     return FunnelAnswer(
         **common(question, sums.known, room.clock()),
-        journeys=JourneyTotals(**asdict(found.journeys), value=sums.value / MILLION),
+        journeys=JourneyTotals(**asdict(found.journeys), value=money(sums.value)),
         stages=found.stages,
         moments=found.moments,
     )

@@ -55,7 +55,7 @@ CURRENT_JOURNEYS = f"""
 """
 
 LAST_ID: Final = UUID(int=2**128 - 1)
-_visits = msgspec.msgpack.Decoder(list[Visit])
+_visits = msgspec.msgpack.Decoder(list[Visit], strict=False)  # numbers of 2**63 and more are text
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
@@ -136,7 +137,7 @@ class Seed:
             "started_at": told.started, "last_at": told.visits[-1][1],
             "deadline": told.visits[-1][1] + 14 * 24 * 60 * MINUTE,
             "closed_at": told.closed, "closed_early": False, "converted_at": told.converted,
-            "value": round(told.value * 1e6), "channel": told.channel, "acquisition": told.acquisition,
+            "value": _millionths(told.value), "channel": told.channel, "acquisition": told.acquisition,
             "source": told.source, "segments": list(told.segments), "visits": msgspec.msgpack.encode(visits),
             "restated": told.restated,
         }  # fmt: skip
@@ -172,7 +173,7 @@ class Seed:
                 " on conflict (cell_id, tier, at) do update set value = r.value + excluded.value,"
                 " restated = r.restated + excluded.restated, counts = (select array_agg(a + b order by place)"
                 " from unnest(r.counts, excluded.counts) with ordinality as pair(a, b, place))",
-                cell, tier, start(told.started, definition.zone), counts, round(told.value * 1e6), int(told.restated),
+                cell, tier, start(told.started, definition.zone), counts, _millionths(told.value), int(told.restated),
             )  # fmt: skip
 
     async def _flow(self, cell: int, told: Told, definition: JourneyMap) -> None:
@@ -243,6 +244,10 @@ class Seed:
     async def _insert(self, table: str, row: dict[str, Any]) -> None:
         places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
         await self.connection.execute(f"insert into {table} ({', '.join(row)}) values ({places})", *row.values())
+
+
+def _millionths(value: float) -> int:
+    return int(Decimal(repr(value)) * 1_000_000)
 
 
 def _bucket(spent: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import msgspec
 import pytest
 
 from tests.integration.metrics.seed import SHOP_BEFORE, Seed, Told, at
@@ -102,6 +103,19 @@ async def test_another_live_version_has_its_own_numbers(api: httpx.AsyncClient, 
     answer = (await api.get("/v1/maps/shop/funnel?version=1")).json()
     assert (answer["version"], answer["journeys"]["started"]) == (1, 1)
     assert (await api.get("/v1/maps/shop/funnel")).json()["version"] == 2
+
+
+async def test_a_value_beyond_all_numbers_breaks_nothing(api: httpx.AsyncClient, seed: Seed, shop: int) -> None:
+    journey_id = None
+    for hour in (1, 2):
+        bought = [(2, at(f"22 0{hour}:00"))]
+        journey_id = await seed.journey(shop, Told(bought, converted=at("22 02:00"), value=1.5e308))
+    visits = [[2, at("22 02:00"), "t", at("22 02:00"), 1, 1, at("22 02:00"), "t", str(10**20)]]
+    packed = msgspec.msgpack.encode(visits)
+    await seed.connection.execute("update journeys set visits = $1 where journey_id = $2", packed, journey_id)
+    assert (await api.get("/v1/maps/shop/funnel")).json()["journeys"]["value"] > 1.7e308
+    assert max(p["value"] for p in (await api.get("/v1/maps/shop/conversion")).json()["series"]) > 1.7e308
+    assert (await api.get("/v1/maps/shop/journeys")).json()["data"][0]["value"] == 1.5e308
 
 
 async def test_nothing_stitched_yet_is_as_old_as_can_be(api: httpx.AsyncClient, seed: Seed) -> None:

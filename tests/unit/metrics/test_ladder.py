@@ -88,8 +88,9 @@ def test_the_stitcher_climbs_the_same_way(links: list[tuple[str, str, int]], ali
     lowers = {lower for lower, _, _ in links}
     targets = {lower: {higher for low, higher, _ in links if low == lower} for lower in lowers}
     points = {lower: [(time, higher) for low, higher, time in links if low == lower] for lower in lowers}
-    stitcher = identity.Ladder(RULES, targets, points, identity.group_names(aliases))
-    climbed = ladder(*(link for link in links if not stitcher.shared(link[0])), aliases=aliases)
+    shared = {lower for lower, highers in targets.items() if len(highers) > RULES.shared_above}
+    stitcher = identity.Ladder(RULES, targets, points, identity.group_names(aliases), shared)
+    climbed = ladder(*(link for link in links if link[0] not in shared), aliases=aliases)
     for key in KEYS:
         for time in range(-1, 15):
             assert climbed.climb(key, time) == stitcher.climb(key, time)
