@@ -171,7 +171,7 @@ journeys = Table(
     Column("visits", LargeBinary, nullable=False),  # msgpack [Visit]; read it with strict=False: 2**63 and more is text
     Column("restated", Boolean, nullable=False),  # changed by a late touchpoint or a new link after it was counted
     Column("due_at", BigInteger),  # when the clock must look at it next; null: never
-    Column("due_hour", BigInteger),  # due_at in whole hours since 1970, so that the index seldom changes
+    Column("due_hour", BigInteger),  # an hour since 1970 not after due_at: it may lag, so that the index seldom changes
     Index("journeys_profile", "profile_id"),
     Index("journeys_started", "map_id", "started_at", "journey_id"),
     Index("journeys_due", "due_hour", postgresql_where=text("due_hour is not null")),
@@ -322,8 +322,7 @@ outbox = Table(  # journeys.changes that are still to be published
     "outbox",
     metadata,
     Column("position", BigInteger, Identity(), primary_key=True),
-    Column("profile_id", UUID, nullable=False),
-    Column("record", LargeBinary, nullable=False),
+    Column("records", LargeBinary, nullable=False),  # msgpack [[key, record]], in order
 )
 
 dead_letters = Table(

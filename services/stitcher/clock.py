@@ -19,7 +19,7 @@ from services.stitcher.store import PostgresUnit, Store, sql
 from services.stitcher.store.failures import translated
 from services.stitcher.telemetry import Telemetry
 from shared.tables import MINUTE_TIER, OPEN, SECOND_TIER, STATUSES
-from shared.touchpoint import CHANGES, REJECTED, TOUCHPOINTS
+from shared.touchpoint import CHANGES, HOUR, REJECTED, TOUCHPOINTS
 
 CLOCK_LOCK: Final = 0x7468726C_0002
 TICK: Final = 0.5  # seconds
@@ -50,6 +50,8 @@ class Clock:
         self._telemetry.clock_lag.set(max(0.0, time.time() - clock / 1e6))
         while await self.close_some(clock):
             pass
+        while await self.postpone_some(clock):
+            pass
         if time.monotonic() - self._swept > SWEEP:
             self._swept = time.monotonic()
             await self.sweep(time.time_ns() // 1000)
@@ -74,6 +76,12 @@ class Clock:
         for status, n in closing.counted.items():
             self._telemetry.closed.labels(status).inc(n)
         return bool(closing.counted)
+
+    async def postpone_some(self, clock: int) -> bool:
+        """Puts off one batch of what was looked at too early; whether there may be more."""
+        with translated():
+            moved = await self._pool.fetch(sql.POSTPONE, clock // HOUR, clock, self._batch)
+        return len(moved) == self._batch
 
     async def sweep(self, now: int) -> None:
         """Deletes the short-lived tiers' old rows, and from the embedded log what everybody has read."""

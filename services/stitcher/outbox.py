@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from services.stitcher.store import sql
+from services.stitcher.store import rows, sql
 from services.stitcher.store.failures import translated
 from services.stitcher.telemetry import Telemetry
 from shared.eventlog.port import Appender, Record
 from shared.touchpoint import CHANGES
 
 OUTBOX_LOCK: Final = 0x7468726C_0003
-MOST: Final = 2000
+MOST: Final = 20  # rows, each of which holds many changes
 
 
 class Outbox:
@@ -30,12 +30,13 @@ class Outbox:
             pass
 
     async def publish_some(self) -> int:
-        """Publishes the oldest rows, and deletes them once the log has them; answers how many."""
+        """Publishes the oldest rows, and deletes them once the log has them; answers how many rows."""
         with translated():
-            rows = await self._pool.fetch(sql.OUTBOX, MOST)
-        if rows:
-            await self._appender.append(CHANGES, [Record(str(row[1]).encode(), row[2]) for row in rows])
+            found = await self._pool.fetch(sql.OUTBOX, MOST)
+        if found:
+            records = [Record(key.encode(), value) for row in found for key, value in rows.outbox_records(row[1])]
+            await self._appender.append(CHANGES, records)
             with translated():
-                await self._pool.execute(sql.DELETE_OUTBOX, [row[0] for row in rows])
-            self._telemetry.published.inc(len(rows))
-        return len(rows)
+                await self._pool.execute(sql.DELETE_OUTBOX, [row[0] for row in found])
+            self._telemetry.published.inc(len(records))
+        return len(found)

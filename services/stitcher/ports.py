@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
+import msgspec
+
 from services.stitcher.journey.facts import Rollups
 from services.stitcher.journey.fold import Journey
 from services.stitcher.journey.identity import Alias, Link, Span
@@ -41,8 +43,7 @@ class StoredRevocation:
     withdrawn_at: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class TouchpointRow:
+class TouchpointRow(msgspec.Struct, frozen=True, gc=False):
     """A row of `touchpoints`; ``data`` are the record's bytes."""
 
     identifier: str

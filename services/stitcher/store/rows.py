@@ -22,6 +22,7 @@ EVER = -(2**63)
 _pack = msgspec.msgpack.Encoder(uuid_format="bytes").encode
 _visits = msgspec.msgpack.Decoder(list[Visit], strict=False).decode  # numbers too large for msgpack are text
 traits = msgspec.msgpack.Decoder(dict[str, tuple[int, str, Any]]).decode
+_changes = msgspec.msgpack.Decoder(list[tuple[str, bytes]]).decode
 last_journeys = msgspec.msgpack.Decoder(dict[int, UUID]).decode
 
 
@@ -104,6 +105,16 @@ def journey(row: Row) -> tuple[UUID, Journey]:
         restated=restated,
         counted=(status, stalled, closed_at),
     )
+
+
+def outbox_pack(changes: Sequence[tuple[UUID, bytes]]) -> bytes:
+    """Changes as they lie in one row of the outbox."""
+    return _pack([(str(profile_id), record) for profile_id, record in changes])
+
+
+def outbox_records(pack: bytes) -> list[tuple[str, bytes]]:
+    """(key, record) of the changes in one row of the outbox, in order."""
+    return _changes(pack)
 
 
 def pack_visits(visits: list[Visit]) -> bytes:

@@ -59,6 +59,9 @@ IDENTIFIERS: Final = """
     select uid, key, component, profile, degree, aliased from identifiers where uid = any($1::uuid[])
 """
 
+# The components of those identifiers that are there.
+COMPONENTS: Final = "select uid, component from identifiers where uid = any($1::uuid[])"
+
 # Adds those that nobody has added yet; answers which they are.
 INSERT_IDENTIFIERS: Final = Given(
     "identifiers",
@@ -331,7 +334,8 @@ JOURNEYS: Final = f"{JOURNEYS_ALL} where journey_id = any($1::uuid[])"
 # All journeys of these profiles in these maps.
 JOURNEYS_OF: Final = f"{JOURNEYS_ALL} where profile_id = any($1::uuid[]) and map_id = any($2::int[])"
 
-# Stores journeys as they stand.
+# Stores journeys as they stand. `due_hour` does not follow a deadline that moves on, or every update would have to find
+# room in each index; the clock looks too early, and then moves it (POSTPONE).
 UPSERT_JOURNEYS: Final = Given(
     "journeys",
     "journey_id uuid, profile_id uuid, map_id int, status smallint, stalled bool, stage smallint, "
@@ -355,7 +359,7 @@ UPSERT_JOURNEYS: Final = Given(
         converted_at = excluded.converted_at, value = excluded.value, channel = excluded.channel,
         acquisition = excluded.acquisition, source = excluded.source, segments = excluded.segments,
         visits = excluded.visits, restated = excluded.restated, due_at = excluded.due_at,
-        due_hour = excluded.due_hour
+        due_hour = case when excluded.due_hour is not null then least(journeys.due_hour, excluded.due_hour) end
 """,
 )
 
@@ -373,6 +377,19 @@ DUE: Final = """
     where due_hour is not null and due_hour <= $1 and due_at < $2 and map_id = any($3::int[])
     order by due_hour
     limit $4
+"""
+
+# Moves what the clock has come to too early to the hour at which it is due.
+POSTPONE: Final = """
+    update journeys set due_hour = due_at / 3600000000
+    where journey_id = any(array(
+        select journey_id from journeys
+        where due_hour is not null and due_hour <= $1 and due_at / 3600000000 > due_hour and due_at >= $2
+        order by due_hour
+        limit $3
+        for update skip locked
+    ))
+    returning journey_id
 """
 
 # --- Rollups ---------------------------------------------------------------------------------------------------------
@@ -452,7 +469,7 @@ DELETE_EMPTY_FLOW: Final = """
 # --- What leaves, and what failed ------------------------------------------------------------------------------------
 
 # What is still to be published, oldest first.
-OUTBOX: Final = "select position, profile_id, record from outbox order by position limit $1"
+OUTBOX: Final = "select position, records from outbox order by position limit $1"
 
 # What has been published.
 DELETE_OUTBOX: Final = "delete from outbox where position = any($1::bigint[])"

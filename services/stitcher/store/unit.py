@@ -29,8 +29,10 @@ from services.stitcher.store import rows, sql
 from services.stitcher.store.cells import Cells
 from services.stitcher.store.components import Groups
 from services.stitcher.store.given import MANY, Given
+from shared.touchpoint import HOUR
 
 NEVER = -(2**63)
+PACK = 250  # changes in one row of the outbox
 Durations = defaultdict[str, float]  # seconds by step
 
 
@@ -116,7 +118,7 @@ class PostgresUnit:
     async def lock(self, keys: Iterable[str], unions: Iterable[Sequence[str]]) -> dict[str, Identifier]:
         uids = self._uids(set(keys))
         groups = Groups([uid(key) for key in group] for group in unions)
-        component = {row[0]: row[2] for row in await self._meet_all(uids)}
+        component = dict(await self._rows("identifiers", sql.COMPONENTS, uids))
         new = await self._add(uids, component, groups)
         await self._settle([one for one in uids if one not in new], component)
         await self._unite(groups.contested(component), component, new)
@@ -239,7 +241,7 @@ class PostgresUnit:
 
     async def due(self, clock: int, limit: int) -> list[tuple[UUID, UUID]]:
         """Journeys that time must look at before ``clock``: (journey_id, profile_id)."""
-        found = await self._rows("due", sql.DUE, clock // 3_600_000_000, clock, self._map_ids, limit)
+        found = await self._rows("due", sql.DUE, clock // HOUR, clock, self._map_ids, limit)
         return [(row[0], row[1]) for row in found]
 
     async def root_keys(self, profiles: Iterable[UUID]) -> list[str]:
@@ -258,7 +260,8 @@ class PostgresUnit:
     async def _tell(self, outbox: Sequence[tuple[UUID, bytes]]) -> None:
         """Puts changes up for publishing, in this order."""
         started = time.perf_counter()
-        await self._connection.copy_records_to_table("outbox", records=outbox, columns=["profile_id", "record"])
+        packs = [(rows.outbox_pack(outbox[at : at + PACK]),) for at in range(0, len(outbox), PACK)]
+        await self._connection.copy_records_to_table("outbox", records=packs, columns=["records"])
         self.durations["outbox"] += time.perf_counter() - started
 
     async def _write_identity(self, changes: Changes) -> None:

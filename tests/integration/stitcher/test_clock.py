@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from services.stitcher.clock import Clock
 from services.stitcher.journey.rules import Plan
 from services.stitcher.store import Store
+from services.stitcher.store.rows import outbox_records
 from services.stitcher.telemetry import Telemetry
 from shared.tables import COMPLETED, LOST, OPEN
 from tests.integration.stitcher.test_whole_state import history
@@ -26,6 +28,12 @@ async def at(database: str, store: Store, plans: list[Plan], instant: int, batch
     """All of the log is in up to an instant, and the clock has had its turn."""
     await tell(database, "update partitions set as_of = greatest(as_of, $1)", instant)
     await clock_of(store, plans, batch).turn()
+
+
+async def told(database: str) -> list[dict[str, Any]]:
+    """The changes in the outbox."""
+    packs = await ask(database, "select records from outbox order by position")
+    return [json.loads(record) for (pack,) in packs for _, record in outbox_records(pack)]
 
 
 async def statuses(database: str) -> list[tuple[object, ...]]:
@@ -92,9 +100,22 @@ async def test_many_journeys_close_in_bounded_batches_once_each(database: str, t
         while await closing.close_some(hours(100)):
             rounds += 1
         assert rounds == 3
-    told = [json.loads(row[0]) for row in await ask(database, "select record from outbox order by position")]
-    assert sum(one["change"] == "lost" for one in told) == 25
+    assert sum(one["change"] == "lost" for one in await told(database)) == 25
     await tell(database, "update clock set now = $1", hours(100))
+    assert await problems(database, folder) == []
+
+
+async def test_what_goes_on_is_looked_at_again_when_it_is_due(database: str, tmp_path: Path) -> None:
+    plans, folder = await live(database), config(tmp_path)
+    async with opened(database, plans) as store:
+        for hour in range(0, 40, 10):
+            await take(store, plans, [touchpoint(hour, "A")])
+        assert await ask(database, "select due_hour < due_at / 3600000000 from journeys") == [(True,)]
+        await at(database, store, plans, hours(40))
+        assert await statuses(database) == [(OPEN, False, None)]
+        assert await ask(database, "select due_hour = due_at / 3600000000 from journeys") == [(True,)]
+        await at(database, store, plans, hours(60))
+        assert await statuses(database) == [(LOST, False, hours(54))]
     assert await problems(database, folder) == []
 
 
