@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 AWAY: Final = (KafkaError, OSError, TimeoutError)  # what aiokafka raises when the broker is not there for us
 BATCH_BYTES: Final = 900_000  # before compression; brokers take 1 MiB after it
 CLOSE_SECONDS: Final = 2.0
+CONNECT_TIMEOUTS: Final = 5  # requests that a connection may take one after the other; nobody waits for all of them
 REPLICAS: Final = 3
 
 Lane = tuple[str, int]  # topic and partition
@@ -82,10 +83,10 @@ class KafkaAppender:
             acks="all",
             compression_type="zstd",  # aiokafka's lz4 is fixed at its slowest level: thrice the CPU, half as much again
             max_batch_size=BATCH_BYTES,
-            request_timeout_ms=int(self._timeout * 1000),
+            request_timeout_ms=int(self._timeout * 900),  # so that it gives up, and tidies up, before we do
         )
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(CONNECT_TIMEOUTS * self._timeout):
                 await producer.start()
         except AWAY as error:
             await _discard(producer)

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from shared.eventlog.kafka import AWAY, CLOSE_SECONDS
+from shared.eventlog.kafka import AWAY, CLOSE_SECONDS, CONNECT_TIMEOUTS
 from shared.eventlog.keeper import Keeper
 from shared.eventlog.port import Assignment, LogUnavailable, OffsetLost, Stored
 
@@ -186,7 +186,7 @@ class KafkaReader:
     async def _connect(self) -> _Membership:
         membership = _Membership(self._group_consumer(), self._consumer(client_id=f"{self._member}-offsets"))
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(CONNECT_TIMEOUTS * REQUEST_SECONDS):
                 await membership.consumer.start()
                 await membership.asker.start()
         except AWAY as error:

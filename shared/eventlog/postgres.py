@@ -21,6 +21,7 @@ from shared.eventlog.partition import partition_of
 from shared.eventlog.port import LogUnavailable, Record
 
 AWAY: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+CLOSE_SECONDS: Final = 2.0
 APPENDED: Final = "throughline_log"  # the channel; what is said on it is the topic
 NOW: Final = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
 T = TypeVar("T")
@@ -92,6 +93,9 @@ async def connect(url: str, seconds: float, **settings: str) -> asyncpg.Connecti
 
 
 async def close(connection: asyncpg.Connection) -> None:
+    """Politely if the server answers, else by force."""
+    with contextlib.suppress(*AWAY):
+        await connection.close(timeout=CLOSE_SECONDS)
     connection.terminate()
 
 
@@ -178,13 +182,7 @@ class PostgresAdmin:
         except AWAY as error:
             raise LogUnavailable(f"PostgreSQL did not answer: {error!r}") from error
         finally:
-            await close_in_time(connection)
-
-
-async def close_in_time(connection: asyncpg.Connection) -> None:
-    with contextlib.suppress(*AWAY):
-        await connection.close(timeout=2.0)
-    connection.terminate()
+            await close(connection)
 
 
 async def trim(

@@ -16,7 +16,7 @@ import asyncpg
 from shared.eventlog.keeper import Keeper
 from shared.eventlog.leases import Share, share
 from shared.eventlog.port import Assignment, LogUnavailable, OffsetLost, Stored
-from shared.eventlog.postgres import APPENDED, AWAY, NOW, close, close_in_time, connect, unpack
+from shared.eventlog.postgres import APPENDED, AWAY, NOW, close, connect, unpack
 
 log = logging.getLogger(__name__)
 
@@ -222,7 +222,7 @@ class PostgresReader:
                 await connection.add_listener(APPENDED, self._heard)
                 await connection.add_listener(REGROUP, self._heard)
         except AWAY as error:
-            connection.terminate()
+            await close(connection)
             raise LogUnavailable(f"PostgreSQL does not let us listen: {error!r}") from error
         connection.add_termination_listener(self._heart.broken)
         return connection
@@ -324,7 +324,7 @@ class PostgresReader:
                     await connection.execute(LEAVE, self._group, self._topic, self._member)
                     await connection.execute(TELL, self._group, self._topic)
             finally:
-                await close_in_time(connection)
+                await close(connection)
 
 
 def _records(partition: int, position: int, rows: list[Any]) -> Iterator[Stored]:
