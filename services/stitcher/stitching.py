@@ -66,6 +66,7 @@ class _Stitching:
         self.before, self.after = Evidence(), Evidence()
         self.affected: dict[str, int] = {}  # root -> the earliest instant at which its touchpoints change
         self.causes: dict[str, str] = {}
+        self.told: Counter[UUID] = Counter()  # changes told of each profile
         self.gained: Counter[str] = Counter()  # root -> touchpoints more or less than before
         self.arrivals: defaultdict[str, list[Touch]] = defaultdict(list)
         self.journeys_before: dict[UUID, tuple[str, Journey]] = {}  # by journey: (root, as stored)
@@ -330,6 +331,9 @@ class _Stitching:
             if journey.map_id in plans:
                 old, new = self.journeys_before.get(journey_id), self.journeys_after.get(journey_id)
                 self._compare(plans[journey.map_id], journey_id, old, new)
+        for profile_id, n in self.told.items():
+            profile = self.changes.profiles[profile_id]
+            self.changes.profiles[profile_id] = replace(profile, sequence=profile.sequence + n)
 
     def _compare(
         self, plan: Plan, journey_id: UUID, old: tuple[str, Journey] | None, new: tuple[str, Journey] | None
@@ -363,12 +367,12 @@ class _Stitching:
     def _tell(self, plan: Plan, root: str, journey_id: UUID, before: Any, after: Any, moved: bool = False) -> None:
         """Puts what changed into the outbox, numbered for the profile."""
         told = [("restated", after[0].last_at, None, after[0].stage)] if moved else changes(before, after)
+        profile_id = uid(root)
         for change in told:
-            profile = self.changes.profiles[uid(root)]
-            profile = replace(profile, sequence=profile.sequence + 1)
-            self.changes.profiles[profile.profile_id] = profile
-            line = record(change, plan, profile.profile_id, profile.sequence, journey_id, after)
-            self.changes.outbox.append((profile.profile_id, line))
+            self.told[profile_id] += 1
+            number = self.changes.profiles[profile_id].sequence + self.told[profile_id]
+            line = record(change, plan, profile_id, number, journey_id, after)
+            self.changes.outbox.append((profile_id, line))
 
     def _write_identity(self, pairs: Iterable[Pair]) -> None:
         """What became of identifiers and links."""

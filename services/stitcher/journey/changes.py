@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.stitcher.journey.facts import State
+from services.stitcher.journey.facts import State, goes_on
 from services.stitcher.journey.fold import Journey
 from services.stitcher.journey.rules import MILLION, Plan
 from shared.tables import OPEN, STATUSES
@@ -48,6 +48,8 @@ def _goes_on(before: Counted, after: Counted) -> bool:
         return False
     if len(new.visits) < len(old.visits) or (new.value < old.value and new.converted_at == old.converted_at):
         return False
+    if goes_on(old, new):
+        return True
     told = zip(old.visits, new.visits, strict=False)
     return all((a.stage, a.entered_at, a.cause) == (b.stage, b.entered_at, b.cause) for a, b in told)
 

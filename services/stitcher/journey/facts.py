@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -23,6 +23,7 @@ from shared.tables import (
     TO_COMPLETED,
     TO_LOST,
     CohortLayout,
+    Visit,
 )
 from shared.touchpoint import MINUTE, SECOND
 from shared.zones import day_start, hour_start
@@ -115,6 +116,14 @@ def flows(journey: Journey, state: State, first: int = 0) -> Iterator[Flow]:
 
 def counts(journey: Journey, state: State, layout: CohortLayout) -> dict[int, int]:
     """The journey's contribution to its cohort's counts, by place; only what is not 0."""
+    found = _standing(journey, state, layout)
+    _add_visits(found, journey.visits, layout, 1)
+    found |= {layout.entered(stage): 1 for stage in {visit.stage for visit in journey.visits}}
+    return found
+
+
+def _standing(journey: Journey, state: State, layout: CohortLayout) -> dict[int, int]:
+    """Where a journey is and how far it came."""
     if state.status == OPEN:
         kind = layout.OPEN_NEW if journey.converted_at is None else layout.OPEN_CONVERTED
     else:
@@ -122,17 +131,20 @@ def counts(journey: Journey, state: State, layout: CohortLayout) -> dict[int, in
     found = {layout.left(journey.furthest, kind): 1, layout.at(journey.stage, kind): 1}
     if state.stalled:
         found[layout.at(journey.stage, layout.STALLED)] = 1
-    for visit in journey.visits:
-        found[layout.entered(visit.stage)] = 1
+    return found
+
+
+def _add_visits(found: dict[int, int], visits: Iterable[Visit], layout: CohortLayout, sign: int) -> None:
+    """What visits add up to."""
+    for visit in visits:
         place = layout.touchpoints(visit.stage)
-        found[place] = found.get(place, 0) + visit.touchpoints
+        found[place] = found.get(place, 0) + sign * visit.touchpoints
         if visit.felt_n:
             for place, n in ((layout.felt(visit.stage), visit.felt), (layout.felt_n(visit.stage), visit.felt_n)):
-                found[place] = found.get(place, 0) + n
+                found[place] = found.get(place, 0) + sign * n
         for moment, n in visit.moments.items():
             place = layout.moment(moment)
-            found[place] = found.get(place, 0) + n
-    return found
+            found[place] = found.get(place, 0) + sign * n
 
 
 def add_difference(
@@ -193,9 +205,13 @@ class _Contribution:
 
 def _add_moved(rollups: Rollups, plan: Plan, old: _Contribution, new: _Contribution, now: int) -> bool:
     """The same journey in the same cells: only what differs, segment by segment."""
-    delta = _minus(new.counts(), old.counts())
+    if goes_on(old.journey, new.journey):
+        same = len(old.journey.visits)
+        delta = _gained(old, new, same - 1)
+    else:
+        same = _same_visits(old.journey, new.journey)
+        delta = _minus(new.counts(), old.counts())
     value = new.journey.value - old.journey.value
-    same = _same_visits(old.journey, new.journey)
     gone, come = old.flows(same), new.flows(same)
     if gone and come and gone == come:
         gone = come = []
@@ -215,6 +231,27 @@ def _add_moved(rollups: Rollups, plan: Plan, old: _Contribution, new: _Contribut
             _add(rollups, old, segment, old.counts(), old.journey.value, -1)
             _add_flows(rollups, old, segment, old.flows(0), -1, now)
     return True
+
+
+def _gained(old: _Contribution, new: _Contribution, last: int) -> dict[int, int]:
+    """What a journey that only goes on counts more than before: all but the visit number ``last`` is as it was."""
+    layout, visits = old.plan.layout, old.journey.visits
+    found = _minus(_standing(new.journey, new.state, layout), _standing(old.journey, old.state, layout))
+    _add_visits(found, visits[last:], layout, -1)
+    _add_visits(found, new.journey.visits[last:], layout, 1)
+    for stage in {visit.stage for visit in new.journey.visits[last + 1 :]}:
+        if all(visit.stage != stage for visit in visits):
+            found[layout.entered(stage)] = 1
+    return {place: n for place, n in found.items() if n}
+
+
+def goes_on(old: Journey, new: Journey) -> bool:
+    """Whether a journey was folded on from a copy: all visits before the last are the same objects, and it goes on."""
+    before, after = old.visits, new.visits
+    last = len(before) - 1
+    if len(after) <= last or (last and before[last - 1] is not after[last - 1]):
+        return False
+    return before[last].stage == after[last].stage and before[last].entered_at == after[last].entered_at
 
 
 def _same_visits(old: Journey, new: Journey) -> int:

@@ -16,10 +16,10 @@ def fold_on(
     plan: Plan, journeys: Sequence[Journey], touches: Sequence[Touch], traits: Traits
 ) -> tuple[list[Journey], Traits]:
     """Folds touchpoints onto journeys; the last of these may go on and is changed in place."""
-    segments = plan.segments(plain(traits)) if plan.definition.segments else ()
+    segments = plan.segments(plain(traits)) if traits else plan.of_nobody
     fold = Fold(plan, journeys, segments)
     for touch, match in in_order(touches, [plan.match(touch) for touch in touches]):
-        if segments is not None and touch.carries_traits:
+        if touch.carries_traits:
             traits = with_traits(traits, touch)
             fold.segments = plan.segments(plain(traits))
         fold.step(touch, match)

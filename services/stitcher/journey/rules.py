@@ -163,6 +163,7 @@ class Plan:
         self._reentry_after = _us(reentry.after) if reentry else None
         self._reentry_from = {definition.position(s) for s in reentry.from_} if reentry and reentry.from_ else None
         self._candidates: dict[Signature, _Candidates] = {}
+        self.of_nobody = self.segments({})  # the segments of somebody of whom nothing is known
 
     def deadline(self, last_at: int, stage: int) -> int | None:
         """Until when a journey that was last heard of at ``last_at`` in ``stage`` stays open; None: for ever."""
