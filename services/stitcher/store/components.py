@@ -7,6 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 
+def apart(unions: Iterable[Sequence[UUID]], component: Mapping[UUID, UUID]) -> list[Sequence[UUID]]:
+    """The unions that are not of one component already, or not known to be."""
+    return [union for union in unions if len({component.get(one, one) for one in union}) > 1]
+
+
 class Groups:
     """Identifiers that are to share a component, as disjoint sets."""
 

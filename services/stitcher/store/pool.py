@@ -28,6 +28,7 @@ async def open_pool(
         max_size=most,
         init=_with_tables,
         reset=_as_it_is,
+        command_timeout=statement_seconds + 10,  # where even the server's own timeout is not heard of
         statement_cache_size=200,
         max_cached_statement_lifetime=0,
         server_settings=INDEX_ONLY

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -27,7 +28,7 @@ from services.stitcher.ports import (
 from services.stitcher.stitching import uid
 from services.stitcher.store import rows, sql
 from services.stitcher.store.cells import Cells
-from services.stitcher.store.components import Groups
+from services.stitcher.store.components import Groups, apart
 from services.stitcher.store.given import MANY, Given
 from shared.touchpoint import HOUR
 
@@ -117,11 +118,11 @@ class PostgresUnit:
 
     async def lock(self, keys: Iterable[str], unions: Iterable[Sequence[str]]) -> dict[str, Identifier]:
         uids = self._uids(set(keys))
-        groups = Groups([uid(key) for key in group] for group in unions)
+        joined = [[uid(key) for key in group] for group in unions]
         component = dict(await self._rows("identifiers", sql.COMPONENTS, uids))
-        new = await self._add(uids, component, groups)
+        new = await self._add(uids, component, Groups(apart(joined, component)))
         await self._settle([one for one in uids if one not in new], component)
-        await self._unite(groups.contested(component), component, new)
+        await self._unite(Groups(apart(joined, component)).contested(component), component, new)
         return {self._keys[one]: self._met[one] for one in uids}
 
     async def _meet_all(self, uids: Sequence[UUID]) -> list[asyncpg.Record]:
@@ -334,7 +335,7 @@ class PostgresUnit:
 
 def _sorted(given: list[Any], key: int = 1) -> list[Any]:
     """Rows in the order of their key, the first ``key`` columns."""
-    given.sort(key=lambda row: row[:key])
+    given.sort(key=itemgetter(*range(key)))
     return given
 
 
