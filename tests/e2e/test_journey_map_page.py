@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from selenium.webdriver.common.by import By
@@ -22,7 +22,7 @@ async def test_the_page_shows_the_journeys_that_are_under_way_and_follows_them_l
             for number in range(3):
                 batch = [{"type": "track", "userId": f"u{number}", "event": step} for step in STEPS[: number + 1]]
                 await client.post("/v1/batch", json={"batch": batch})
-            await pipeline.ask_after("/v1/maps/shop/funnel", datetime.now(timezone.utc).isoformat())
+            await pipeline.ask_after("/v1/maps/shop/funnel", datetime.now(UTC).isoformat())
             with browser(tmp_path / "browser") as page:
                 page.get(f"{pipeline.metrics}/?key=demo-read")
                 wait = WebDriverWait(page, 60)
@@ -31,7 +31,8 @@ async def test_the_page_shows_the_journeys_that_are_under_way_and_follows_them_l
                 await client.post("/v1/track", json={"userId": "u9", "event": "Product List Viewed"})
                 wait.until(lambda driver: "50%" in text(driver))  # two of four: the page follows by itself
                 page.save_screenshot(str(tmp_path / "journey-map.png"))
-                assert not [line for line in page.get_log("browser") if line["level"] == "SEVERE"]
+                log: list[dict[str, str]] = page.get_log("browser")  # type: ignore[no-untyped-call]
+                assert not [line for line in log if line["level"] == "SEVERE"]
 
 
 def text(driver: object) -> str:
