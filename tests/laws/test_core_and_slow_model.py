@@ -15,7 +15,7 @@ from shared.touchpoint import DAY, micros
 from tests.support import datasets
 from tests.support.compared import cohort_of, different, flow_of, journeys_of, of_product
 from tests.support.slow_model import model
-from tests.support.strategies import History, crowded_histories, histories
+from tests.support.strategies import History, crowded_histories, histories, tangled_histories
 
 
 def agree(history: History) -> None:
@@ -52,6 +52,12 @@ def test_on_any_history(history: History) -> None:
 @settings(max_examples=150)
 @given(crowded_histories())
 def test_on_one_customer_who_does_everything_at_once(history: History) -> None:
+    agree(history)
+
+
+@settings(max_examples=150)
+@given(tangled_histories())
+def test_on_devices_that_users_share(history: History) -> None:
     agree(history)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from fractions import Fraction
@@ -14,7 +15,7 @@ from tests.support.slow_model import Journey, added, interval_start, steps
 
 Cut = tuple[str, str, str, str]  # segment, channel, acquisition, source
 TIERS: Final = ((HOUR_TIER, "hour"), (DAY_TIER, "day"))
-GROWTH: Final = Fraction(str(BUCKET_GROWTH))
+ENDS: Final = [SECOND * Fraction(str(BUCKET_GROWTH)) ** n for n in range(300)]  # of the buckets, exactly
 
 
 def cuts(journey: Journey) -> list[Cut]:
@@ -75,7 +76,4 @@ def flow(m: JourneyMap, journeys: Iterable[Journey]) -> Counter[tuple[Cut, int, 
 
 def bucket(spent: int) -> int:
     """0 below a second, then each a tenth wider than the one before."""
-    number, end = 0, Fraction(SECOND)
-    while spent >= end:
-        number, end = number + 1, end * GROWTH
-    return number
+    return bisect_right(ENDS, spent)
