@@ -160,7 +160,21 @@ class Tracking:
         elif scope["method"] == "OPTIONS":
             await _answer(send, 200, preflight_headers(dict(scope["headers"])), b"")
         else:
-            await self._rest(scope, receive, _with_cors(send, dict(scope["headers"]).get(b"origin")))
+            await self._hand_on(scope, receive, send)
+
+    async def _hand_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """To the app behind, which has no limit of its own for bodies: it gets one that is whole and not too large."""
+        request = Request(scope, receive)
+        try:
+            body = await self._read(request)
+        except Refusal as refusal:
+            await self._refuse(send, request, refusal)
+        except Gone:
+            return
+        else:
+            await self._rest(scope, _replayed(body, receive), _with_cors(send, request.origin))
+        finally:
+            self._in_flight.bytes -= request.held
 
     async def _track(self, parse: Parse, scope: Scope, receive: Receive, send: Send) -> None:
         start = self._edge.monotonic()
@@ -328,6 +342,16 @@ def _touchpoints(accepted: list[Accepted], traceparent: bytes, source: str) -> l
 
 def _shown(index: int, wrong: Rejection) -> dict[str, Any]:
     return {"index": index, "id": wrong.id, "reason": wrong.reason, "message": wrong.message}
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body first, then whatever comes."""
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receiving() -> Any:
+        return waiting.pop() if waiting else await receive()
+
+    return receiving
 
 
 def _with_cors(send: Send, origin: bytes | None) -> Send:

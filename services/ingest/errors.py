@@ -35,7 +35,7 @@ REFUSALS: Final[dict[str, tuple[int, str]]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Refusal(Exception):
     """A request that is answered with an error: one of REFUSALS, seconds to wait, members to add to the answer."""
 

@@ -156,5 +156,5 @@ def members(body: bytes, name: str) -> list[bytes]:
         elif start >= 0 and depth == 2:
             spans.append((start, found.start()))
             start = found.end()
-    found = [body[start:end].strip() for start, end in spans]
-    return [] if found == [b""] else found
+    parts = [body[start:end].strip() for start, end in spans]
+    return [] if parts == [b""] else parts

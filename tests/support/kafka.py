@@ -158,7 +158,7 @@ class KafkaBroker:
                 password=PASSWORD,
             )
         )
-        command = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(partial))
+        command = self._java("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(partial))
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode != 0:
             raise BrokerDown(done.stdout + done.stderr)

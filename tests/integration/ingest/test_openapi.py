@@ -1,0 +1,53 @@
+"""The served OpenAPI: it names every path, and nothing that it allows breaks the service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
+
+from services.ingest.api import ROUTES
+from tests.integration.ingest.conftest import Service
+
+HIDDEN = {"/beacon/v1/batch"}
+
+
+def test_nothing_that_may_be_sent_breaks_it(service: Service) -> None:
+    schema = schemathesis.openapi.from_url(f"{service.url}/openapi.json")
+    operations = [result.ok() for result in schema.get_all_operations() if isinstance(result, Ok)]
+    assert operations
+    for operation in operations:
+        sending(operation)()
+
+
+def sending(operation: schemathesis.schemas.APIOperation[Any, Any, Any, Any]) -> Callable[[], None]:
+    """Sends what the schema allows for one operation, and holds the answers against it."""
+    key = "admin-key" if "revocations" in operation.path else "shop-key"
+    checks = [not_a_server_error, status_code_conformance, response_schema_conformance]
+
+    @given(case=operation.as_strategy())
+    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    def send(case: schemathesis.Case[Any]) -> None:
+        case.call_and_validate(checks=checks, headers={"authorization": f"Bearer {key}"})
+
+    return send
+
+
+async def test_every_tracking_path_is_documented_with_an_example(anybody: httpx.AsyncClient) -> None:
+    schema = (await anybody.get("/openapi.json")).json()
+    assert schema["openapi"].startswith("3.1")
+    for path in {path.rstrip("/") for path in ROUTES} - HIDDEN:
+        content = schema["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+        answer = await anybody.post(path, json=content["example"], headers={"authorization": "Bearer shop-key"})
+        assert answer.status_code == 200
+        assert answer.json()["rejected"] == []
+
+
+async def test_people_can_read_it(anybody: httpx.AsyncClient) -> None:
+    assert (await anybody.get("/docs")).status_code == 200
