@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Iterator
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import typer
 from pydantic import ValidationError
@@ -37,8 +38,15 @@ def with_database(kind: type[S]) -> Iterator[S]:
     if settings.database_url:
         yield settings
         return
+    with contextlib.suppress(ValueError):  # not the main thread: then nobody sends us signals
+        signal.signal(signal.SIGTERM, _leave)
     try:
         with embedded_postgres(settings.throughline_home) as url:
             yield settings.model_copy(update={"database_url": url})
     except EmbeddedPostgresError as error:
         fail(str(error))
+
+
+def _leave(number: int, _: Any) -> NoReturn:
+    """SIGTERM before a command listens for it itself: what has been started is stopped on the way out."""
+    raise SystemExit(128 + number)

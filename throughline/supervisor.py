@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -19,8 +20,9 @@ from shared.settings import Settings
 from throughline.environment import fail, with_database
 
 READY_SECONDS = 120.0
-STOP_SECONDS = 28.0
+STOP_SECONDS = 26.0
 SERVICES = ("ingest", "stitcher", "metrics")
+_PR_SET_PDEATHSIG = 1
 Companion = Callable[[Settings], Coroutine[Any, Any, None]]
 
 
@@ -61,7 +63,7 @@ def run(companion: Companion | None = None) -> None:
 async def _supervise(settings: Settings, demo: bool, companion: Companion | None) -> str | None:
     """Answers why it ended, None if somebody asked it to."""
     asked = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
     async with _children(settings) as children:
         stop = asyncio.create_task(asked.wait())
@@ -97,12 +99,21 @@ async def _children(settings: Settings) -> AsyncIterator[list[Child]]:
     try:
         for name in SERVICES:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", f"services.{name}", env=environment, stdin=asyncio.subprocess.DEVNULL
-            )
+                sys.executable, "-m", f"services.{name}", env=environment, stdin=asyncio.subprocess.DEVNULL,
+                process_group=0, preexec_fn=_end_with_parent(),
+            )  # fmt: skip
             children.append(Child(name, process))
         yield children
     finally:
         await _stop(children)
+
+
+def _end_with_parent() -> Callable[[], None] | None:
+    """On Linux a service is told to stop even if we are killed. Ctrl-C reaches us alone: we tell the services."""
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None)
+    return lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 async def _stop(children: list[Child]) -> None:

@@ -50,6 +50,48 @@ async def test_a_part_that_fails_stops_the_rest_with_its_reason(tmp_path: Path) 
     assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
 
 
+async def test_when_it_is_killed_its_parts_end_and_the_next_start_finds_the_data(tmp_path: Path) -> None:
+    pipeline = Pipeline(tmp_path / "home")
+    with pipeline.running():
+        await pipeline.ready()
+        async with pipeline.send() as client:
+            await client.post("/v1/track", json=TRACK)
+        assert pipeline.process is not None
+        children = psutil.Process(pipeline.process.pid).children()
+        pipeline.process.kill()
+        psutil.wait_procs(children, timeout=30)
+        assert not [child for child in children if child.is_running()]
+    with pipeline.running():
+        await pipeline.ready()
+        funnel = await pipeline.ask_after("/v1/maps/shop/funnel", now())
+        assert funnel["journeys"]["started"] == 1
+        assert pipeline.stop() == 0
+
+
+async def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+    first, second = Pipeline(tmp_path / "home"), Pipeline(tmp_path / "home")
+    with first.running():
+        await first.ready()
+        second.ports = first.ports
+        with second.running():
+            assert second.process is not None
+            assert second.process.wait(timeout=40) == 1
+        assert "address already in use" in second.said
+        assert (await first.ask("/v1/maps/shop/funnel"))["journeys"]["started"] == 0
+
+
+async def test_stopping_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> None:
+    pipeline = Pipeline(tmp_path / "home")
+    with pipeline.running():
+
+        async def database_starts() -> bool:
+            return (tmp_path / "home/postgres/password").exists()
+
+        await eventually(database_starts)
+        assert pipeline.stop() == 128 + signal.SIGTERM
+    assert not (tmp_path / "home/postgres/data/postmaster.pid").exists()
+
+
 async def test_a_wrong_configuration_is_said_in_a_sentence(tmp_path: Path) -> None:
     config = tmp_path / "config"
     config.mkdir()
