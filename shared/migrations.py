@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, pool, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
+import asyncpg
 
 SCRIPTS = Path(__file__).parent.parent / "deploy" / "migrations"
 _LOCK = 7_264_190_001
@@ -17,23 +14,35 @@ _LOCK = 7_264_190_001
 
 async def migrate(database_url: str) -> None:
     """Upgrades to the newest revision; returns at once when there is nothing to do. Waits for whoever is at it."""
-    url = make_url(database_url).set(drivername="postgresql+asyncpg")
-    engine = create_async_engine(url, poolclass=pool.NullPool)
+    connection = await asyncpg.connect(database_url)
     try:
-        async with engine.connect() as connection:
-            await connection.execute(text(f"select pg_advisory_lock({_LOCK})"))
-            try:
-                await connection.run_sync(_upgrade)
-                await connection.commit()
-            finally:
-                await connection.rollback()
-                await asyncio.shield(connection.execute(text(f"select pg_advisory_unlock({_LOCK})")))
+        if await _revision(connection) == newest():
+            return
+        await connection.execute("select pg_advisory_lock($1)", _LOCK)  # until the connection is closed
+        if await _revision(connection) != newest():
+            await asyncio.to_thread(_upgrade, database_url)
     finally:
-        await engine.dispose()
+        await connection.close()
 
 
-def _upgrade(connection: Connection) -> None:
+def newest() -> str:
+    """The revision that this version wants: the scripts are numbered in their order."""
+    return max(script.name for script in (SCRIPTS / "versions").glob("[0-9]*.py")).split("_", 1)[0]
+
+
+async def _revision(connection: Any) -> str | None:
+    if await connection.fetchval("select to_regclass('alembic_version')") is None:
+        return None
+    found: str | None = await connection.fetchval("select version_num from alembic_version")
+    return found
+
+
+def _upgrade(database_url: str) -> None:
+    """Loads SQLAlchemy and Alembic only now: with them a service takes half as long again to start."""
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS))
-    config.attributes["connection"] = connection
+    config.attributes["database_url"] = database_url
     command.upgrade(config, "head")

@@ -11,12 +11,13 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Column, Connection, Table
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from shared.migrations import SCRIPTS, migrate
-from shared.tables import metadata
+from deploy.migrations.schema import metadata
+from shared.migrations import SCRIPTS, migrate, newest
 from tests.support.postgres import run_on, sibling
 
 COLLATIONS = """
@@ -59,6 +60,10 @@ async def test_ids_are_compared_and_pages_filled_as_the_models_say(database: str
     tables = metadata.tables.values()
     assert collations == {(t.name, c.name, collation(c)) for t in tables for c in t.columns if collation(c)}
     assert filled == {t.name: fill(t) for t in tables if fill(t)}
+
+
+def test_the_newest_revision_is_the_last_script() -> None:
+    assert ScriptDirectory(str(SCRIPTS)).get_heads() == [newest()]
 
 
 async def test_migrating_again_changes_nothing(database: str) -> None:

@@ -8,8 +8,8 @@ from typing import Final
 import asyncpg
 import pytest
 
+from deploy.migrations.schema import metadata
 from shared.migrations import migrate
-from shared.tables import metadata
 from throughline.embedded import Server
 
 ALONE: Final = """

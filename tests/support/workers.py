@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import yaml
 
+from deploy.migrations.schema import metadata
 from services.stitcher.clock import Clock
 from services.stitcher.errors import Stale, Transient
 from services.stitcher.journey.rules import Plan
@@ -22,7 +23,6 @@ from services.stitcher.store import Store, open_pool
 from services.stitcher.tasks import Stitching
 from services.stitcher.telemetry import Telemetry
 from shared.eventlog.port import Stored
-from shared.tables import metadata
 from shared.touchpoint import TOUCHPOINTS
 from tests.support.strategies import History
 

@@ -1,10 +1,10 @@
-"""The first schema: every table of shared/tables.py, and a role that may only read them."""
+"""The first schema: every table of schema.py, and a role that may only read them."""
 
 from __future__ import annotations
 
 from alembic import op
 
-from shared.tables import metadata
+from deploy.migrations.schema import metadata
 
 revision = "0001"
 down_revision = None
