@@ -24,7 +24,6 @@ from shared.touchpoint import Touchpoint
 MAX_TOUCHPOINT: Final = 32 * 1024
 TYPES: Final = frozenset(("track", "identify", "page", "screen", "group", "alias"))
 _ENCODE = msgspec.json.Encoder().encode
-_OBJECTS: Final = ("properties", "traits", "context")
 
 
 class Intake(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,19 +90,26 @@ def _has_a_known_type(raw: RawTouchpoint, _: Intake, __: Draft) -> Rejection | N
     return None if type(raw.type) is str and raw.type in TYPES else rejection("type_unknown")
 
 
-def _is_flat_enough(raw: RawTouchpoint, _: Intake, __: Draft) -> Rejection | None:
-    return rejection("too_deep") if raw.too_deep else None
+def _has_objects_that_are_flat_enough(raw: RawTouchpoint, _: Intake, draft: Draft) -> Rejection | None:
+    draft.properties = properties = {} if raw.properties is None else raw.properties
+    draft.traits = traits = {} if raw.traits is None else raw.traits
+    draft.context = context = {} if raw.context is None else raw.context
+    if raw.unclean:
+        return _has_clean_objects(raw, draft)
+    if type(properties) is dict and type(traits) is dict and type(context) is dict:
+        return None
+    return rejection("not_an_object")
 
 
-def _has_objects(raw: RawTouchpoint, _: Intake, draft: Draft) -> Rejection | None:
-    """Clients in PHP send `[]` for an empty object."""
-    for name in _OBJECTS:
-        value = getattr(raw, name)
-        if type(value) is not dict:
-            if value is not None and value != []:
-                return rejection("not_an_object", name)
-            value = {}
-        setattr(draft, name, scrub(value) if raw.unclean else value)
+def _has_clean_objects(raw: RawTouchpoint, draft: Draft) -> Rejection | None:
+    """The careful path. Clients in PHP send `[]` for an empty object."""
+    if raw.too_deep:
+        return rejection("too_deep")
+    for name in ("properties", "traits", "context"):
+        value = getattr(draft, name)
+        if type(value) is not dict and value != []:
+            return rejection("not_an_object", name)
+        setattr(draft, name, scrub(value or {}))
     return None
 
 
@@ -147,8 +153,7 @@ def _has_a_time(raw: RawTouchpoint, intake: Intake, draft: Draft) -> Rejection |
 
 CHECKS: Final[tuple[Check, ...]] = (
     _has_a_known_type,
-    _is_flat_enough,
-    _has_objects,
+    _has_objects_that_are_flat_enough,
     _has_identifiers,
     _has_an_id,
     _has_what_its_type_needs,

@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 import uvicorn
@@ -19,9 +19,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from services.ingest import clients, commands, docs
-from services.ingest.api import Edge, Limits, Tracking
+from services.ingest.api import App, Edge, Limits, Tracking
 from services.ingest.commands import Admins, Room
 from services.ingest.errors import MEDIA_TYPE, Refusal
 from services.ingest.log import Log
@@ -79,7 +80,10 @@ def build(
     behind.router.routes.extend(health_routes(checks, telemetry.registry))
     _handle_refusals(behind, telemetry)
     _document(behind)
-    return Tracking(senders, rules, appender, limits=limits, edge=edge, telemetry=telemetry, rest=behind)
+    proxied = cast("App", ProxyHeadersMiddleware(cast("Any", behind)))
+    return Tracking(
+        senders, rules, appender, limits=limits, edge=edge, telemetry=telemetry, rest=ProxyHeadersMiddleware(behind)
+    )
 
 
 def the_edge() -> Edge:
@@ -183,6 +187,8 @@ async def _run(app: Tracking, settings: IngestSettings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # the tracking paths have no use for them; `build` puts them before the rest
+        ws="none",
         backlog=2048,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
