@@ -18,6 +18,7 @@ from services.stitcher.ports import Changes, Profile
 from services.stitcher.store import PostgresUnit, Store, sql
 from services.stitcher.store.failures import translated
 from services.stitcher.telemetry import Telemetry
+from shared.eventlog.postgres import trim
 from shared.tables import MINUTE_TIER, OPEN, SECOND_TIER, STATUSES
 from shared.touchpoint import CHANGES, HOUR, REJECTED, TOUCHPOINTS
 
@@ -88,9 +89,16 @@ class Clock:
         with translated():
             for tier, kept in ((SECOND_TIER, SECONDS_KEPT), (MINUTE_TIER, MINUTES_KEPT)):
                 await self._pool.execute(sql.SWEEP_FLOW, tier, now - kept)
-            until = now - int(self._log_hours * 3600e6)
-            await self._pool.execute(sql.SWEEP_LOG, [TOUCHPOINTS, REJECTED], until)
-            await self._pool.execute(sql.SWEEP_CHANGES, CHANGES, until)
+            for topic, below in (await self._read()).items():
+                while await trim(self._pool, topic, below, self._log_hours * 3600):
+                    pass
+
+    async def _read(self) -> dict[str, dict[int, int]]:
+        """How far each topic of the embedded log has been read by all: topic -> partition -> offset."""
+        found: dict[str, dict[int, int]] = {}
+        for topic, partition, offset in await self._pool.fetch(sql.READ_UP_TO, [TOUCHPOINTS, REJECTED], CHANGES):
+            found.setdefault(topic, {})[partition] = offset
+        return found
 
 
 class Closing:

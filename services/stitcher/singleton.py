@@ -16,6 +16,7 @@ from shared.eventlog.port import LogUnavailable
 log = structlog.get_logger(__name__)
 
 STANDBY: Final = 1.0  # seconds between two attempts to become the one
+PATIENCE: Final = 20.0  # seconds that whoever holds the lock may be silent: a paused process loses it
 PASSING: Final = (Transient, Unavailable, Paused, LogUnavailable)
 
 
@@ -67,10 +68,12 @@ class Singleton:
                 if not await connection.fetchval("select pg_try_advisory_lock($1)", self._work.lock):
                     self.trouble = None
                     return
+                await connection.execute(f"set idle_session_timeout = '{PATIENCE:g}s'")
                 try:
                     await self._turns(connection)
                 finally:
                     with suppress(Exception):
+                        await connection.execute("set idle_session_timeout = 0")
                         await connection.execute("select pg_advisory_unlock($1)", self._work.lock)
 
     async def _turns(self, connection: Any) -> None:

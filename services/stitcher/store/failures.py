@@ -23,7 +23,7 @@ AWAY = (  # wait for the database; what became of the transaction is unknown
     asyncpg.InternalClientError,  # a connection that ended while its transaction stood still
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InvalidTransactionStateError,  # one that stood still, or took, for too long
     asyncpg.ReadOnlySQLTransactionError,
     OSError,
     TimeoutError,

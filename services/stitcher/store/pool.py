@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 import asyncpg
@@ -26,7 +27,7 @@ async def open_pool(
         database_url,
         min_size=1,
         max_size=most,
-        init=_with_tables,
+        init=partial(_prepared, longest=_ms(statement_seconds + idle_seconds)),
         reset=_as_it_is,
         command_timeout=statement_seconds + 10,  # where even the server's own timeout is not heard of
         statement_cache_size=200,
@@ -41,9 +42,12 @@ async def open_pool(
     )
 
 
-async def _with_tables(connection: Any) -> None:
-    """Each connection has the temporary tables that rows are copied into."""
+async def _prepared(connection: Any, longest: str) -> None:
+    """Each connection has the temporary tables that rows are copied into, and ends a transaction that takes too long:
+    the other timeouts miss a client that was stopped in the middle of a statement."""
     await connection.execute("; ".join(given.table for given in GIVEN))
+    if connection.get_server_version().major >= 17:
+        await connection.execute(f"set transaction_timeout = {longest}")
 
 
 async def _as_it_is(_: Any) -> None:

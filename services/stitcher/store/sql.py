@@ -496,15 +496,13 @@ SWEEP_FLOW: Final = """
     delete from rollup_flow f using cells c where f.cell_id = c.cell_id and f.tier = $1 and f.at < $2
 """
 
-# Batches of the embedded log that have been read, and are older than this.
-SWEEP_LOG: Final = """
-    delete from log_batches b using partitions p
-    where p.topic = any($1::text[]) and b.topic = p.topic and b.partition = p.partition
-        and b.next_offset <= p.next_offset and b.appended_at < $2
+# Up to where nobody needs the embedded log's batches any more: what is stitched, and what is published (who follows the
+# changes follows them live).
+READ_UP_TO: Final = """
+    select topic, partition, next_offset from partitions where topic = any($1::text[])
+    union all
+    select topic, partition, next_offset from log_partitions where topic = $2
 """
-
-# Published changes older than this.
-SWEEP_CHANGES: Final = "delete from log_batches where topic = $1 and appended_at < $2"
 
 # All statements that take rows; each connection has their temporary tables.
 GIVEN: Final = (

@@ -15,7 +15,7 @@ HOT = {
     "identifiers", "links", "link_hours", "aliases", "revocations", "touchpoints", "profiles", "journeys",
     "rollup_cohort", "rollup_flow",
 }  # fmt: skip
-NOT_HOT = {"PREPARE", "PREPARE_CLOCK", "JOURNEYS_ALL", "SWEEP_FLOW", "SWEEP_LOG", "SWEEP_CHANGES", "OUTBOX"}
+NOT_HOT = {"PREPARE", "PREPARE_CLOCK", "JOURNEYS_ALL", "SWEEP_FLOW", "READ_UP_TO", "OUTBOX"}
 STATEMENTS = sorted(
     name for name, statement in vars(sql).items()
     if name.isupper() and not name.startswith("_") and isinstance(statement, str) and name not in NOT_HOT
