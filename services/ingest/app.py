@@ -81,9 +81,7 @@ def build(
     _handle_refusals(behind, telemetry)
     _document(behind)
     proxied = cast("App", ProxyHeadersMiddleware(cast("Any", behind)))
-    return Tracking(
-        senders, rules, appender, limits=limits, edge=edge, telemetry=telemetry, rest=ProxyHeadersMiddleware(behind)
-    )
+    return Tracking(senders, rules, appender, limits=limits, edge=edge, telemetry=telemetry, rest=proxied)
 
 
 def the_edge() -> Edge:
