@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
@@ -148,5 +149,5 @@ async def _hash(items: AsyncIterator[Any]) -> str:
     """A digest of values in order."""
     total = hashlib.blake2b(digest_size=16)
     async for item in items:
-        total.update(msgspec.msgpack.encode(item))
+        total.update(json.dumps(item, default=str).encode())  # sums of money know no 64 bit
     return total.hexdigest()

@@ -25,6 +25,9 @@ from shared.tables import OPEN
 from shared.touchpoint import micros
 
 
+ANY_DEGREE = 2**31 - 1  # a degree that nothing exceeds
+
+
 @dataclass(slots=True)
 class Outcome:
     """What a batch did, for telemetry. ``refolds`` by cause: late, link, copy."""
@@ -121,7 +124,20 @@ class _Stitching:
         lowers = {key for key in self.known if not key.startswith("user_id:")}
         found, links = await self.unit.links_up(lowers, wanted, self.rules.shared_above) if lowers else ({}, [])
         self._learn(found, links)
+        parting = self._parting()
+        if parting:
+            self._learn(*await self.unit.links_up(parting, (), ANY_DEGREE))
         await self._load_details()
+
+    def _parting(self) -> set[str]:
+        """Shared identifiers that the batch's commands may make somebody's own again: then all their links matter."""
+        named = Counter(lower for lower, _ in self.named)
+        shared_above = self.rules.shared_above
+        return {
+            lower
+            for lower, n in named.items()
+            if lower in self.known and shared_above < self.known[lower].degree <= shared_above + n
+        }
 
     def _learn(self, found: Mapping[str, Identifier], links: Iterable[Link]) -> None:
         """Adds identifiers and links as they are in the tables to what was known before the batch."""
@@ -232,7 +248,7 @@ class _Stitching:
         for root, profile in profiles.items():
             touches = self.arrivals[root]
             if len(touches) > 1:
-                touches.sort(key=lambda touch: (touch.time, touch.id))
+                touches.sort(key=lambda touch: (touch.time, touch.id, touch.key))
             before = {stored[id_][1].map_id: stored[id_][1] for id_ in profile.journeys.values() if id_ in stored}
             self.journeys_before |= {journey.journey_id: (root, journey) for journey in before.values()}
             last = {}

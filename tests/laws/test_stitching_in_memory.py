@@ -16,7 +16,7 @@ from services.stitcher.journey.scratch import Result, fold_everything, standing
 from services.stitcher.stitching import stitch
 from shared.identifiers import uid
 from tests.support.memory_unit import MemoryUnit, Tables
-from tests.support.strategies import History, histories
+from tests.support.strategies import History, histories, tangled_histories
 
 
 def stitched(history: History, records: list[bytes], cuts: list[int]) -> Tables:
@@ -56,7 +56,7 @@ def plain(journey: Any) -> tuple[Any, ...]:
 
 
 @settings(max_examples=300)
-@given(histories(), st.lists(st.integers(0, 60), max_size=6), st.randoms(use_true_random=False))
+@given(histories() | tangled_histories(), st.lists(st.integers(0, 60), max_size=6), st.randoms(use_true_random=False))
 def test_any_order_and_batching_gives_the_fold_from_scratch(history: History, cuts: list[int], random: Any) -> None:
     records = list(history.records)
     records += random.sample(records, len(records) // 3)

@@ -36,7 +36,7 @@ def with_traits(traits: Traits, touch: Touch) -> Traits:
 def traits_before(speaking: Iterable[Touch], time: int | None) -> Traits:
     """The traits from all that was said before an instant (None: ever)."""
     traits: Traits = {}
-    for touch in speaking:
+    for touch in sorted(speaking, key=lambda touch: (touch.time, touch.id, touch.key)):
         if time is None or touch.time < time:
             traits = with_traits(traits, touch)
     return traits

@@ -12,7 +12,7 @@ from services.stitcher.journey.evidence import Evidence, with_batch
 from services.stitcher.journey.facts import Rollups, State, add_difference, state_of
 from services.stitcher.journey.fold import Journey
 from services.stitcher.journey.identity import Ladder
-from services.stitcher.journey.profile import Traits, fold_on
+from services.stitcher.journey.profile import Traits, fold_on, traits_before
 from services.stitcher.journey.rules import Plan
 from services.stitcher.journey.touch import Touch
 from shared.identifiers import IdentityRules
@@ -59,14 +59,13 @@ def _fold(
     touches: list[Touch], plans: Sequence[Plan], clock: int, rollups: Rollups
 ) -> tuple[dict[int, list[tuple[Journey, State]]], Traits]:
     touches.sort(key=lambda touch: (touch.time, touch.id, touch.key))
-    traits: Traits = {}
     journeys: dict[int, list[tuple[Journey, State]]] = {}
     for plan in plans:
-        folded, traits = fold_on(plan, [], touches, {})
+        folded, _ = fold_on(plan, [], touches, {})
         journeys[plan.map_id] = [(journey, state_of(journey, plan, clock)) for journey in folded]
         for counted in journeys[plan.map_id]:
             add_difference(rollups, plan, None, counted, clock)
-    return journeys, traits
+    return journeys, traits_before([touch for touch in touches if touch.carries_traits], None)
 
 
 def standing(rollups: Rollups) -> tuple[dict[Any, Any], dict[Any, Any]]:

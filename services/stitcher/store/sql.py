@@ -188,6 +188,12 @@ ALIASES: Final = """
     join identifiers ib on ib.uid = al.b
 """
 
+# A revocation and its withdrawal may come to two workers at a time: one waits until the other has committed.
+ALONE_WITH_REVOCATIONS: Final = """
+    select pg_advisory_xact_lock(hashtextextended(id::text, 0)) from unnest($1::uuid[]) with ordinality as g(id, place)
+    order by place
+"""
+
 # Revocations by id, and all that name one of these pairs.
 REVOCATIONS: Final = """
     select r.id, r.kind, low.key, high.key, r.reason, r.revoked_at, r.withdrawn_at

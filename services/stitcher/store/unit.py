@@ -199,7 +199,10 @@ class PostgresUnit:
 
     async def revocations(self, ids: Iterable[UUID], pairs: Iterable[tuple[str, str]]) -> dict[UUID, StoredRevocation]:
         named = sorted((uid(lower), uid(higher)) for lower, higher in pairs)
-        found = await self._rows("revocations", sql.REVOCATIONS, sorted(ids), *rows.columns(named, 2))
+        wanted = sorted(ids)
+        if wanted:
+            await self._run("revocations", sql.ALONE_WITH_REVOCATIONS, wanted)
+        found = await self._rows("revocations", sql.REVOCATIONS, wanted, *rows.columns(named, 2))
         return {row[0]: StoredRevocation(*row) for row in found}
 
     # --- Touchpoints -------------------------------------------------------------------------------------------------
