@@ -24,7 +24,6 @@ from shared.identifiers import IdentityRules
 from shared.tables import OPEN
 from shared.touchpoint import micros
 
-
 ANY_DEGREE = 2**31 - 1  # a degree that nothing exceeds
 
 

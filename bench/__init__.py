@@ -1,0 +1,1 @@
+"""Measurements of Throughline beside plain baselines; never a test."""

@@ -1,0 +1,1 @@
+"""What an afternoon's work reaches, to compare with."""
