@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -99,6 +100,7 @@ class InFlight:
 
 
 _NEVER: Final = (None, None, None)
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Request:
@@ -119,6 +121,12 @@ class Request:
         headers, query = self.headers, self.query
         said = (headers.get(b"x-retry-count"), headers.get(b"rsa-retry-attempt"), query.get("retry_count"))
         return said != _NEVER and any(map(_is_one_or_more, said))
+
+    @property
+    def traceparent(self) -> bytes | None:
+        """The trace that the request belongs to, if it says so in W3C's form."""
+        given = self.headers.get(b"traceparent")
+        return given if given is not None and _TRACEPARENT.fullmatch(given) else None
 
     @property
     def is_strict(self) -> bool:
@@ -213,7 +221,7 @@ class Tracking:
         sender = self._sender(request, parsed)
         accepted, rejected = self._decide(parsed, sender, received_at, request.is_retry)
         strict = bool(rejected) and request.is_strict
-        traceparent = request.headers.get(b"traceparent") or self._edge.new_traceparent()
+        traceparent = request.traceparent or self._edge.new_traceparent()
         source = sender.source.name
         touchpoints = [] if strict else _touchpoints(accepted, traceparent, source)
         letters = [

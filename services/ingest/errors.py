@@ -53,6 +53,8 @@ class Refusal(Exception):
         """Retry-After in whole seconds, at least one; a challenge where a key is wanted."""
         if self.status == 401:
             return [(b"www-authenticate", b'Bearer realm="throughline"')]  # Basic would make browsers ask their users
+        if self.status == 405:
+            return [(b"allow", b"POST, OPTIONS")]
         if self.status in (429, 503):
             return [(b"retry-after", str(max(1, math.ceil(self.retry_after or 1))).encode())]
         return []

@@ -250,9 +250,12 @@ async def test_records_are_keyed_by_the_highest_identifier_and_traced(
     assert (headers["ce_id"], headers["ce_type"]) == (item["messageId"].encode(), b"track")
 
 
-async def test_a_trace_begins_here_when_none_comes(client: httpx.AsyncClient, written: Written) -> None:
+@pytest.mark.parametrize("headers", [{}, {"traceparent": "rubbish"}])
+async def test_a_trace_begins_here_when_none_comes(
+    client: httpx.AsyncClient, written: Written, headers: dict[str, str]
+) -> None:
     item = track()
-    await client.post("/v1/track", json=item)
+    await client.post("/v1/track", json=item, headers=headers)
     [record] = [one for one in await written.records(TOUCHPOINTS) if item["messageId"].encode() in one.value]
     version, trace, span, _ = dict(record.headers)["traceparent"].decode().split("-")
     assert (version, len(trace), len(span)) == ("00", 32, 16)
