@@ -46,8 +46,8 @@ async def _variant(home: Path, scale: Scale, *, full: bool, maps: int) -> list[L
     split = f"stitcher {cpu / million:.1f} + PostgreSQL {database['postgres'] / million:.1f}"
     start = f"its start of {ready - started:.1f} s and {own:.1f} CPU-s included"
     return [
-        Line(NAME, f"{what}: CPU", total, "CPU-s per million", floor, aim, note=f"{split}; {start}"),
-        Line(NAME, f"{what}: rate", scale.touchpoints / took, "touchpoints/s", slow, fast, more_is_better=True),
+        Line(NAME, f"{what}: CPU", total, "CPU-s per million", aims[0], aims[1], note=f"{split}; {start}"),
+        Line(NAME, f"{what}: rate", scale.touchpoints / took, "touchpoints/s", rates[0], rates[1], more_is_better=True),
         Line(NAME, f"{what}: memory of the stitcher", peak / 1e6, "MB"),
     ]
 
