@@ -105,59 +105,16 @@ UPDATE_IDENTIFIERS: Final = Given(
 
 # --- Evidence --------------------------------------------------------------------------------------------------------
 
-# One step up from an identifier that is not shared. `offset 0` holds the planner to one look-up an identifier: a plan
-# made while the tables were young would otherwise read all links, for ever.
-_UP: Final = """
-    lateral (
-        select l.* from links l
-        where l.lower = {0}.uid and (select i.degree from identifiers i where i.uid = {0}.uid) <= $2
-        offset 0
-    )"""
-
-# Every link from these identifiers upwards, climbing through those that are not shared; and these very pairs.
-LINKS_UP: Final = f"""
-    with recursive climbed(uid) as (
-        select * from unnest($1::uuid[])
-        union
-        select l.higher from climbed cross join {_UP.format("climbed")} l
-    )
+# These very links.
+LINKS: Final = """
     select l.lower, l.higher, l.earliest, l.earliest_id, l.latest, l.latest_id, l.revoked
-    from climbed cross join {_UP.format("climbed")} l
-    union
-    select l.lower, l.higher, l.earliest, l.earliest_id, l.latest, l.latest_id, l.revoked
-    from unnest($3::uuid[], $4::uuid[]) as g(lower, higher)
+    from unnest($1::uuid[], $2::uuid[]) as g(lower, higher)
     cross join lateral (select * from links l where l.lower = g.lower and l.higher = g.higher offset 0) l
 """
 
-# These identifiers with their alias groups; all below, not entering shared ones; all that any of these links to.
-FAMILY: Final = f"""
-    with recursive members(uid) as (
-        select * from unnest($1::uuid[])
-        union
-        select other.uid
-        from members cross join lateral (
-            select b as uid from aliases where a = members.uid
-            union all
-            select a from aliases where b = members.uid
-            offset 0
-        ) other
-    ),
-    below(uid) as (
-        select uid from members
-        union
-        select l.lower
-        from below
-        cross join lateral (select lower from links where higher = below.uid offset 0) l
-        cross join lateral (select from identifiers i where i.uid = l.lower and i.degree <= $2 offset 0) unshared
-    ),
-    above(uid) as (
-        select uid from below
-        union
-        select l.higher from above cross join {_UP.format("above")} l
-    )
-    select i.uid, i.key, i.component, i.profile, i.degree, i.aliased
-    from above cross join lateral (select * from identifiers i where i.uid = above.uid offset 0) i
-"""
+# What lies directly below these identifiers. (Why the store climbs and descends step by step: a recursive query
+# reserves memory for all that the planner fears it might find, and that takes ten times as long as finding it.)
+BELOW: Final = "select distinct lower from links where higher = any($1::uuid[])"
 
 # All links of these lower identifiers.
 LINKS_OF: Final = """

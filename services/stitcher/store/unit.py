@@ -33,6 +33,7 @@ from services.stitcher.store.given import MANY, Given
 from shared.touchpoint import HOUR
 
 NEVER = -(2**63)
+TOP = "user_id:"  # the kind that links to nothing higher
 PACK = 250  # changes in one row of the outbox
 Durations = defaultdict[str, float]  # seconds by step
 
@@ -174,12 +175,37 @@ class PostgresUnit:
     async def links_up(
         self, lowers: Iterable[str], pairs: Iterable[tuple[str, str]], shared_above: int
     ) -> tuple[dict[str, Identifier], list[Link]]:
-        named = sorted((uid(lower), uid(higher)) for lower, higher in pairs)
-        found = await self._rows("links", sql.LINKS_UP, self._uids(lowers), shared_above, *rows.columns(named, 2))
-        ends = {one for row in found for one in (row[0], row[1])}
-        await self._meet_all(sorted(ends - self._met.keys()))
-        links = [rows.link(row, self._key) for row in found]
-        return {self._keys[one]: self._met[one] for one in ends}, links
+        climbed = set(self._uids(lowers))
+        found = await self._climb(climbed, shared_above)
+        named = {(uid(lower), uid(higher)) for lower, higher in pairs}
+        left = sorted(pair for pair in named if pair[0] not in climbed)
+        if left:
+            found += await self._rows("links", sql.LINKS, *rows.columns(left, 2))
+            await self._meet_missing(end for row in found for end in (row[0], row[1]))
+        ends = {end for row in found for end in (row[0], row[1])}
+        return {self._keys[one]: self._met[one] for one in ends}, [rows.link(row, self._key) for row in found]
+
+    async def _climb(self, climbed: set[UUID], shared_above: int) -> list[asyncpg.Record]:
+        """All links of these that are not shared, and of what they link to. Adds whatever had its links read to
+        ``climbed``, and takes out what is shared."""
+        found: list[asyncpg.Record] = []
+        todo = set(climbed)
+        climbed.clear()
+        while todo:
+            await self._meet_missing(todo)
+            steps = sorted(one for one in todo if one in self._met and self._met[one].degree <= shared_above)
+            climbed |= set(steps)
+            old = [one for one in steps if not self._met[one].new and not self._met[one].key.startswith(TOP)]
+            rows_ = await self._rows("links", sql.LINKS_OF, old) if old else []
+            found += rows_
+            todo = {row[1] for row in rows_} - climbed
+        return found
+
+    async def _meet_missing(self, uids: Iterable[UUID]) -> None:
+        """Reads the identifiers that this transaction has not met yet."""
+        missing = sorted(set(uids) - self._met.keys())
+        if missing:
+            await self._meet_all(missing)
 
     async def hours(self, lowers: Iterable[str]) -> dict[tuple[str, str, int], Span]:
         found = await self._rows("hours", sql.HOURS, self._uids(lowers))
@@ -191,11 +217,28 @@ class PostgresUnit:
         return [Alias(*row) for row in found]
 
     async def family(self, keys: Iterable[str], shared_above: int) -> Family:
-        members = await self._rows("family", sql.FAMILY, self._uids(keys), shared_above)
-        identifiers = {row[1]: self._meet(row) for row in members}
-        climbing = sorted(row[0] for row in members if row[4] <= shared_above)
-        links = await self._rows("family", sql.LINKS_OF, climbing)
-        return Family(identifiers, [rows.link(row, self._key) for row in links])
+        uids = self._uids(keys)
+        await self._meet_missing(uids)
+        found = {one for one in uids if one in self._met}
+        if named := [self._met[one].key for one in found if self._met[one].aliased]:
+            found |= set(self._uids(key for alias in await self.aliases(named) for key in (alias.a, alias.b)))
+            await self._meet_missing(found)
+        await self._descend(found, shared_above)
+        links = await self._climb(set(found), shared_above)
+        found |= {end for row in links for end in (row[0], row[1])}
+        await self._meet_missing(found)
+        return Family(
+            {self._keys[one]: self._met[one] for one in found}, [rows.link(row, self._key) for row in links]
+        )
+
+    async def _descend(self, found: set[UUID], shared_above: int) -> None:
+        """Adds all that lies below, not entering what is shared."""
+        todo = sorted(one for one in found if not self._met[one].new)
+        while todo:
+            below = {row[0] for row in await self._rows("family", sql.BELOW, todo)} - found
+            await self._meet_missing(below)
+            todo = sorted(one for one in below if self._met[one].degree <= shared_above)
+            found |= set(todo)
 
     async def revocations(self, ids: Iterable[UUID], pairs: Iterable[tuple[str, str]]) -> dict[UUID, StoredRevocation]:
         named = sorted((uid(lower), uid(higher)) for lower, higher in pairs)

@@ -112,7 +112,9 @@ async def test_a_family_follows_aliases_both_ways(store: Store) -> None:
     async with store.unit() as unit:
         await unit.lock(["user_id:u1", "user_id:u2", "user_id:u3"], [])
         given = [Alias("user_id:u1", "user_id:u2", 1, "m", False), Alias("user_id:u2", "user_id:u3", 1, "m", True)]
-        await unit.write(Changes(aliases={(one.a, one.b): one for one in given}, aliased={"user_id:u2"}))
+        aliased = {f"user_id:u{n}" for n in (1, 2, 3)}
+        await unit.write(Changes(aliases={(one.a, one.b): one for one in given}, aliased=aliased))
+    async with store.unit() as unit:
         assert sorted((a.a, a.b) for a in await unit.aliases(["user_id:u3"])) == [(a.a, a.b) for a in given]
         assert "email:e" in (await unit.family(["user_id:u1"], 5)).identifiers
 
@@ -124,6 +126,7 @@ async def test_evidence_keeps_the_earliest_and_the_latest_and_of_equal_times_the
         for time, touchpoint_id in ((5, "m5"), (3, "m3"), (5, "m4"), (3, "m9"), (4, "m0")):
             span = Span.at(time, touchpoint_id)
             await unit.write(Changes(links={pair: Link(*pair, span, time == 4)}, hours={hour: span}))
+    async with store.unit() as unit:
         _, (link,) = await unit.links_up(pair[:1], [], 5)
         assert await unit.hours(pair[:1]) == {hour: Span(3, "m3", 5, "m4")}
     assert (link.span, link.revoked) == (Span(3, "m3", 5, "m4"), True)
