@@ -85,9 +85,13 @@ COMPONENT_SIZES: Final = """
 
 # Makes components part of others.
 UNITE_COMPONENTS: Final = """
-    update identifiers i set component = g.winner
-    from unnest($1::uuid[], $2::uuid[]) as g(loser, winner)
-    where i.component = g.loser
+    update identifiers i set component = m.winner
+    from (
+        select member.uid, g.winner
+        from unnest($1::uuid[], $2::uuid[]) as g(loser, winner)
+        cross join lateral (select uid from identifiers where component = g.loser offset 0) member
+    ) m
+    where i.uid = m.uid
 """
 
 # What identifiers climb to, how many higher ones they have, whether an alias names them; null leaves it.

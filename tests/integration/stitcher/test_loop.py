@@ -20,6 +20,7 @@ from tests.integration.stitcher.test_whole_state import history
 from tests.integration.stitcher.workers import FAST, Scene, scene
 from tests.integration.stitcher.world import ask, config, live, opened, problems, state, take, tell, until
 from tests.support.builders import touchpoint
+from tests.support.kafka import KafkaBroker
 
 
 @pytest.fixture
@@ -31,12 +32,17 @@ async def shop(database: str, tmp_path: Path) -> AsyncIterator[Scene]:
 
 
 @pytest.fixture
-async def kafka_shop(database: str, tmp_path: Path, kafka: str) -> AsyncIterator[Scene]:
+async def kafka_shop(database: str, tmp_path: Path) -> AsyncIterator[Scene]:
+    """On a broker of its own: the product's topics have fixed names, and others' touchpoints would come along."""
+    broker = KafkaBroker(tmp_path / "kafka")
+    broker.start()
     settings = StitcherSettings(
-        database_url=database, throughline_config=config(tmp_path), kafka_partitions=3, kafka_bootstrap_servers=kafka
-    )
+        database_url=database, throughline_config=config(tmp_path), kafka_partitions=3,
+        kafka_bootstrap_servers=broker.bootstrap_servers,
+    )  # fmt: skip
     async with scene(settings, await live(database)) as found:
         yield found
+    broker.kill()
 
 
 async def right(shop: Scene) -> None:
