@@ -13,6 +13,7 @@ import httpx
 import structlog
 
 from services.ingest.settings import IngestSettings
+from shared.keys import has_demo_key, load_sources
 from shared.settings import Settings
 from throughline.importing import Mapping, import_all
 from throughline.supervisor import local
@@ -40,6 +41,8 @@ ACQUISITIONS = ("Direct", "Organic Search", "Paid Search", "Email", "Organic Soc
 
 async def companion(settings: Settings) -> None:
     """Imports the sample (at once, if it has been imported before) and sends a touchpoint now and then."""
+    if not has_demo_key(frozenset().union(*(one.keys for one in load_sources(settings.throughline_config)))):
+        raise ValueError("the demo sends with the published key demo-write, which sources.yaml does not have any more")
     mapping = Mapping({}, "acquisition")
     imported = IngestSettings(**settings.model_dump())
     tally = await import_all(imported, [SAMPLE], None, mapping)

@@ -10,6 +10,7 @@ import hashlib
 import io
 import itertools
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ import stamina
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from services.ingest import hygiene
 from services.ingest.accept import Accepted, Intake, accept
 from services.ingest.dialects.segment import parse_batch
 from services.ingest.encode import rejected_record, touchpoint_record
@@ -38,6 +40,7 @@ from throughline.environment import fail, with_database
 from throughline.services import prepare
 
 BATCH = 1000
+_NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?")
 TRACEPARENT = b"00-00000000000000000000000000000001-0000000000000001-00"
 COLUMNS = {  # what a column is called -> where its value goes in a Segment call
     "id": "messageId", "time": "timestamp", "user": "userId", "anonymous": "anonymousId",
@@ -52,6 +55,7 @@ ROOT = frozenset(
 class Tally:
     """What became of the rows."""
 
+    before: int = 0
     accepted: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
 
@@ -63,21 +67,24 @@ class Mapping:
     columns: dict[str, str]
     channel_is: str
 
-    def call(self, row: dict[str, Any], fallback_id: str) -> dict[str, Any]:
-        """A row as a Segment call; columns that mean nothing to us become properties."""
+    def call(self, row: dict[str, Any], fallback_id: str, *, texts: bool = False) -> dict[str, Any]:
+        """A row as a Segment call; columns that mean nothing to us become properties. ``texts``: it has only texts."""
         call: dict[str, Any] = {}
         for column, value in row.items():
-            target = self.columns.get(column) or COLUMNS.get(column) or self._own(column)
             if value is not None and value != "":
-                _put(call, target, value)
+                target = self._target(column)
+                _put(call, target, _number(value) if texts and "." in target and isinstance(value, str) else value)
         call.setdefault("type", "track")
         call.setdefault("messageId", fallback_id)
         return call
 
-    def _own(self, column: str) -> str:
-        if column == "channel":
+    def _target(self, column: str) -> str:
+        name = self.columns.get(column, column)
+        if name == "channel":
             return f"context.{self.channel_is}"
-        return column if column in ROOT or column.split(".", maxsplit=1)[0] in ROOT else f"properties.{column}"
+        if name in COLUMNS:
+            return COLUMNS[name]
+        return name if name.split(".", maxsplit=1)[0] in ROOT else f"properties.{name}"
 
 
 def _put(document: dict[str, Any], path: str, value: Any) -> None:
@@ -97,7 +104,7 @@ def import_files(
     source: Annotated[str | None, typer.Option(help="In whose name; the first of sources.yaml if not given.")] = None,
     map_: Annotated[
         list[str] | None,
-        typer.Option("--map", help="TARGET=COLUMN, e.g. userId=customer or properties.revenue=amount; repeatable."),
+        typer.Option("--map", help="TARGET=COLUMN, e.g. user=customer or properties.revenue=amount; repeatable."),
     ] = None,
     channel_is: Annotated[
         str, typer.Option(help="What a column named channel holds: channel or acquisition.")
@@ -115,8 +122,10 @@ def import_files(
     with with_database(IngestSettings) as settings:
         try:
             tally = asyncio.run(import_all(settings, files, source, Mapping(columns, channel_is)))
-        except (ValueError, OSError, LogUnavailable) as error:
+        except (ValueError, OSError, csv.Error, LogUnavailable) as error:
             fail(str(error))
+    if tally.before:
+        typer.echo(f"{tally.before} rows were imported before")
     typer.echo(f"{tally.accepted} touchpoints are on the log")
     for reason, n in sorted(tally.rejected.items()):
         typer.echo(f"{n} refused: {reason}")
@@ -184,18 +193,20 @@ class Importer:
 
     async def run(self, file: Path, bookmark: Bookmark) -> None:
         done = bookmark.read()
+        self.tally.before += done
         numbered = itertools.islice(enumerate(rows(file)), done, None)
         with progress(file, done) as show:
             while batch := list(itertools.islice(numbered, BATCH)):
-                await self._append(batch, bookmark.digest)
+                await self._append(batch, bookmark.digest, _kind(file) == "csv")
                 done = batch[-1][0] + 1
                 bookmark.write(done)
                 show(done)
 
-    async def _append(self, batch: list[tuple[int, Any]], digest: str) -> None:
+    async def _append(self, batch: list[tuple[int, Any]], digest: str, texts: bool) -> None:
         now = datetime.now(UTC)
         calls = [
-            self.mapping.call(row, f"{digest}-{number}") if isinstance(row, dict) else row for number, row in batch
+            self.mapping.call(row, f"{digest}-{number}", texts=texts) if isinstance(row, dict) else row
+            for number, row in batch
         ]
         parsed = parse_batch(json.dumps({"batch": calls}).encode())
         intake = Intake(
@@ -225,14 +236,23 @@ def rows(file: Path) -> Iterator[Any]:
     """The rows of a file: objects of JSON lines, or dictionaries of a CSV with a head."""
     with _open(file) as opened:
         if _kind(file) == "csv":
-            yield from csv.DictReader(opened)
-            return
-        for number, line in enumerate(opened, 1):
-            if line.strip():
-                try:
-                    yield json.loads(line)
-                except ValueError as error:
-                    raise ValueError(f"{file}, line {number}: not JSON: {error}") from error
+            yield from csv.DictReader(opened, restkey="more")
+        else:
+            yield from (_row(line) for line in opened if line.strip())
+
+
+def _row(line: str) -> Any:
+    """A line's value; the line itself, which is no object and will be refused, if it is not JSON or without bottom."""
+    try:
+        row = json.loads(line)
+        return line if hygiene.depth(row) > 2 * hygiene.MAX_DEPTH else row
+    except (ValueError, RecursionError):
+        return line
+
+
+def _number(text: str) -> Any:
+    """A CSV has only texts: what reads like a number is one."""
+    return json.loads(text) if _NUMBER.fullmatch(text) else text
 
 
 def _kind(file: Path) -> Literal["csv", "jsonl"]:
@@ -246,7 +266,7 @@ def _open(file: Path) -> Iterator[IO[str]]:
         zipped = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         plain = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if zipped else raw
-        yield io.TextIOWrapper(plain, encoding="utf-8-sig", newline="")
+        yield io.TextIOWrapper(plain, encoding="utf-8-sig", errors="replace", newline="")
 
 
 class progress:

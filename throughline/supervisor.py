@@ -86,7 +86,7 @@ async def _supervise(settings: Settings, demo: bool, companion: Companion | None
                         beside = asyncio.create_task(companion(settings))
                         pending.add(beside)
                 if beside is not None and beside in done:
-                    beside.result()
+                    return f"the demo ended: {beside.exception()}"
         finally:
             for task in pending | ends.keys():
                 task.cancel()
