@@ -227,9 +227,7 @@ class PostgresUnit:
         links = await self._climb(set(found), shared_above)
         found |= {end for row in links for end in (row[0], row[1])}
         await self._meet_missing(found)
-        return Family(
-            {self._keys[one]: self._met[one] for one in found}, [rows.link(row, self._key) for row in links]
-        )
+        return Family({self._keys[one]: self._met[one] for one in found}, [rows.link(row, self._key) for row in links])
 
     async def _descend(self, found: set[UUID], shared_above: int) -> None:
         """Adds all that lies below, not entering what is shared."""

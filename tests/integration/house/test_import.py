@@ -83,7 +83,7 @@ def test_columns_of_a_zipped_csv_are_mapped(run: Any, database: str, tmp_path: P
 
 
 def test_a_channel_column_can_be_an_acquisition(run: Any, database: str, tmp_path: Path) -> None:
-    row = LINES[0] | {"channel": "paid_search"}
+    row = {**LINES[0], "channel": "paid_search"}
     assert run("import", "--channel-is", "acquisition", jsonl(tmp_path / "h.jsonl", row)).exit_code == 0
     assert [t["acquisition"] for t in on_the_log(database)] == ["Paid Search"]
 
