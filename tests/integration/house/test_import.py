@@ -17,7 +17,7 @@ from shared.touchpoint import REJECTED, TOUCHPOINTS
 from tests.support.pipeline import ROOT
 from throughline.cli import app
 
-LINES = [
+LINES: list[dict[str, Any]] = [
     {"id": "1", "time": "2024-01-04T11:45:38Z", "user": "u1", "event": "home", "channel": "email"},
     {"id": "2", "time": "2024-01-04T11:46:38Z", "anonymous": "a1", "event": "search", "properties": {"query": "tea"}},
 ]
@@ -83,7 +83,7 @@ def test_columns_of_a_zipped_csv_are_mapped(run: Any, database: str, tmp_path: P
 
 
 def test_a_channel_column_can_be_an_acquisition(run: Any, database: str, tmp_path: Path) -> None:
-    row = {**LINES[0], "channel": "paid_search"}
+    row = LINES[0] | {"channel": "paid_search"}
     assert run("import", "--channel-is", "acquisition", jsonl(tmp_path / "h.jsonl", row)).exit_code == 0
     assert [t["acquisition"] for t in on_the_log(database)] == ["Paid Search"]
 
