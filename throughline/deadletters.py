@@ -54,7 +54,4 @@ def _fetch(statement: str, *arguments: Any) -> list[Any]:
             await connection.close()
 
     with with_database(Settings) as settings:
-        try:
-            return asyncio.run(fetch())
-        except (OSError, asyncpg.PostgresError) as error:
-            fail(str(error))
+        return asyncio.run(fetch())

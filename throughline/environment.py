@@ -7,9 +7,11 @@ import signal
 from collections.abc import Iterator
 from typing import Any, NoReturn, TypeVar
 
+import asyncpg
 import typer
 from pydantic import ValidationError
 
+from shared.eventlog.port import LogUnavailable
 from shared.settings import Settings
 from throughline.embedded import EmbeddedPostgresError, embedded_postgres
 
@@ -33,20 +35,32 @@ def read_settings(kind: type[S]) -> S:
 
 @contextlib.contextmanager
 def with_database(kind: type[S]) -> Iterator[S]:
-    """The settings, with the embedded PostgreSQL running where none is named."""
+    """The settings, with the embedded PostgreSQL running where none is named.
+
+    What goes wrong inside with the database, the log or the configuration ends the command with a sentence.
+    """
     settings = read_settings(kind)
-    if settings.database_url:
-        yield settings
-        return
-    with contextlib.suppress(ValueError):  # not the main thread: then nobody sends us signals
-        signal.signal(signal.SIGTERM, _leave)
     try:
-        with embedded_postgres(settings.throughline_home) as url:
-            yield settings.model_copy(update={"database_url": url})
-    except EmbeddedPostgresError as error:
-        fail(str(error))
+        if settings.database_url:
+            yield settings
+        else:
+            with _sigterm_leaves(), embedded_postgres(settings.throughline_home) as url:
+                yield settings.model_copy(update={"database_url": url})
+    except asyncpg.UndefinedTableError:
+        fail("the database has no tables of Throughline; `throughline migrate` makes them, and so does any service")
+    except (ValueError, OSError, LogUnavailable, EmbeddedPostgresError, asyncpg.PostgresError) as error:
+        fail(str(error) or type(error).__name__)
+
+
+@contextlib.contextmanager
+def _sigterm_leaves() -> Iterator[None]:
+    """SIGTERM before a command listens for it itself: what has been started is stopped on the way out."""
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _leave(number: int, _: Any) -> NoReturn:
-    """SIGTERM before a command listens for it itself: what has been started is stopped on the way out."""
     raise SystemExit(128 + number)

@@ -122,7 +122,7 @@ def import_files(
     with with_database(IngestSettings) as settings:
         try:
             tally = asyncio.run(import_all(settings, files, source, Mapping(columns, channel_is)))
-        except (ValueError, OSError, csv.Error, LogUnavailable) as error:
+        except csv.Error as error:
             fail(str(error))
     if tally.before:
         typer.echo(f"{tally.before} rows were imported before")

@@ -14,7 +14,6 @@ from services.ingest.encode import command_record
 from services.ingest.errors import Refusal
 from services.ingest.revocations import revocation, withdrawal
 from shared.eventlog.open import open_appender
-from shared.eventlog.port import LogUnavailable
 from shared.identifiers import load_identity, normalise, uid
 from shared.settings import Settings
 from shared.touchpoint import TOUCHPOINTS, Command, moment
@@ -120,7 +119,4 @@ def _send(settings: Settings, command: Command) -> None:
         finally:
             await appender.stop()
 
-    try:
-        asyncio.run(append())
-    except (LogUnavailable, OSError) as error:
-        fail(str(error))
+    asyncio.run(append())

@@ -39,11 +39,8 @@ def check(
 def diff() -> None:
     """Show what the configured maps would change; exit code 1 if anything."""
     with with_database(Settings) as settings:
-        try:
-            configured = load_maps(settings.throughline_config)
-            live = asyncio.run(_live(settings.database_url or ""))
-        except (ValueError, OSError, asyncpg.PostgresError) as error:
-            fail(str(error))
+        configured = load_maps(settings.throughline_config)
+        live = asyncio.run(_live(settings.database_url or ""))
     lines = list(_differences(configured, live))
     for line in lines:
         typer.echo(line)

@@ -8,7 +8,6 @@ from typing import Any
 
 import uvloop
 
-from shared.eventlog.port import LogUnavailable
 from shared.settings import Settings
 from throughline.environment import S, fail, with_database
 
@@ -41,10 +40,7 @@ def metrics() -> None:
 def migrate() -> None:
     """Prepare the database and the topics; may run again at any time."""
     with with_database(Settings) as settings:
-        try:
-            asyncio.run(prepare(settings))
-        except (OSError, LogUnavailable) as error:
-            fail(str(error))
+        asyncio.run(prepare(settings))
 
 
 async def prepare(settings: Settings) -> None:
@@ -58,9 +54,8 @@ async def prepare(settings: Settings) -> None:
     await open_admin(settings).ensure(dict.fromkeys((TOUCHPOINTS, REJECTED, CHANGES), settings.kafka_partitions))
 
 
-def _serve(kind: type[S], serve: Callable[[S], Coroutine[Any, Any, None]], *more: type[Exception]) -> None:
+def _serve(kind: type[S], serve: Callable[[S], Coroutine[Any, Any, None]], *ends: type[Exception]) -> None:
     """Runs a service; what ends it against its will is said in a sentence."""
-    ends: tuple[type[Exception], ...] = (ValueError, OSError, LogUnavailable, *more)
     with with_database(kind) as settings:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -49,10 +49,7 @@ def run_command(
 def run(companion: Companion | None = None) -> None:
     """Runs until Ctrl-C, SIGTERM or the end of a part. ``companion`` runs beside the services once they are ready."""
     with with_database(Settings) as settings:
-        try:
-            sources, readers = load_sources(settings.throughline_config), load_readers(settings.throughline_config)
-        except ValueError as error:
-            fail(str(error))
+        sources, readers = load_sources(settings.throughline_config), load_readers(settings.throughline_config)
         keys = [one.keys for one in sources] + [one.keys for one in readers]
         demo = has_demo_key(frozenset().union(*keys))
         reason = asyncio.run(_supervise(settings, demo, companion))

@@ -57,17 +57,23 @@ class Pipeline:
     def metrics(self) -> str:
         return f"http://127.0.0.1:{self.ports[1]}"
 
-    @contextlib.contextmanager
-    def running(self, *words: str) -> Iterator[Pipeline]:
-        """Started (`throughline run` and more words), and stopped as Ctrl-C does."""
+    @property
+    def whole_environment(self) -> dict[str, str]:
+        """What its processes, and commands beside it, find in the environment."""
         ingest, metrics, stitcher = map(str, self.ports)
-        environment = {
+        return {
             **os.environ, "THROUGHLINE_HOME": str(self.home), "THROUGHLINE_CONFIG": str(self.config),
             "INGEST_PORT": ingest, "METRICS_PORT": metrics, "STITCHER_PORT": stitcher, **self.environment,
         }  # fmt: skip
+
+    @contextlib.contextmanager
+    def running(self, *words: str) -> Iterator[Pipeline]:
+        """Started (`throughline run` and more words), and stopped as Ctrl-C does."""
         with (self.home.parent / f"{self.home.name}.log").open("ab") as log:
             command = [sys.executable, "-m", "throughline", *(words or ("run",))]
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=self.home.parent)
+            self.process = subprocess.Popen(
+                command, env=self.whole_environment, stdout=log, stderr=log, cwd=self.home.parent
+            )
             try:
                 yield self
             finally:

@@ -10,12 +10,9 @@ from typing import Any
 
 import asyncpg
 import pytest
-from typer.testing import CliRunner, Result
 
 from shared.eventlog.postgres import unpack
 from shared.touchpoint import REJECTED, TOUCHPOINTS
-from tests.support.pipeline import ROOT
-from throughline.cli import app
 
 LINES: list[dict[str, Any]] = [
     {"id": "1", "time": "2024-01-04T11:45:38Z", "user": "u1", "event": "home", "channel": "email"},
@@ -36,19 +33,6 @@ async def fetch(database: str, query: str, *values: object) -> list[Any]:
         return list(await connection.fetch(query, *values))
     finally:
         await connection.close()
-
-
-@pytest.fixture
-def run(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Calls the console script with the shipped configuration."""
-    monkeypatch.setenv("DATABASE_URL", database)
-    monkeypatch.setenv("THROUGHLINE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("THROUGHLINE_CONFIG", str(ROOT / "deploy" / "config"))
-
-    def call(*words: str | Path) -> Result:
-        return CliRunner().invoke(app, [str(word) for word in words])
-
-    return call
 
 
 def jsonl(path: Path, *rows: Any) -> Path:
