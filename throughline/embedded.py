@@ -43,6 +43,11 @@ _UNSAFE: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes
 
 _ORPHANS: Final = "pre-existing shared memory block"  # sessions of a server that was killed are about to notice
 
+_AS_ROOT: Final = (
+    "where root has not the rights of root, as in some containers, start Throughline as an ordinary user, "
+    "or set DATABASE_URL"
+)
+
 
 class EmbeddedPostgresError(RuntimeError):
     """The embedded PostgreSQL cannot be prepared, started or stopped; the text says why."""
@@ -101,8 +106,11 @@ class Server:
 
     def start(self) -> None:
         """Prepares the data directory if it is new, starts the server, and waits until it answers."""
-        if not (self._data / "PG_VERSION").exists():
-            self._prepare()
+        try:
+            if not (self._data / "PG_VERSION").exists():
+                self._prepare()
+        except PermissionError as error:
+            raise EmbeddedPostgresError(f"{error}; {_AS_ROOT}") from error
         if self._another_comes_up():
             return
         self._keep("port", str(self._port()))
@@ -144,7 +152,7 @@ class Server:
         )  # fmt: skip
         if done.returncode:
             shutil.rmtree(fresh)
-            raise EmbeddedPostgresError(f"initdb failed: {_words(done)}")
+            raise EmbeddedPostgresError(f"initdb failed: {_words(done)}{f'; {_AS_ROOT}' if os.geteuid() == 0 else ''}")
         done = _call(
             "postgres", "--single", "-D", str(fresh), "-c", "log_min_messages=fatal", "postgres",
             given=f'create database "{DATABASE}"\n',
@@ -218,10 +226,7 @@ def _call(program: str, *words: str, given: str = "", quiet: bool = False) -> su
             start_new_session=True, preexec_fn=unprivileged(), check=False,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as error:
-        raise EmbeddedPostgresError(
-            f"{program} cannot be run ({error}); where root may not become another user, start Throughline as an "
-            "ordinary user, or set DATABASE_URL"
-        ) from error
+        raise EmbeddedPostgresError(f"{program} cannot be run ({error}); {_AS_ROOT}") from error
 
 
 def _words(done: subprocess.CompletedProcess[bytes]) -> str:

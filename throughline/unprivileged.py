@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 _NOBODY: Final = 65534
-_PR_SET_KEEPCAPS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 8, 47, 2
+_PR_SET_KEEPCAPS, _PR_SET_SECUREBITS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 8, 28, 47, 2
+_NO_SETUID_FIXUP = 1 << 2  # neither setuid nor access(2) may take away what we keep
 _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -34,6 +35,7 @@ def unprivileged() -> Callable[[], None] | None:
     def become_nobody() -> None:
         if libc is not None:
             libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+            libc.prctl(_PR_SET_SECUREBITS, _NO_SETUID_FIXUP, 0, 0, 0)
         os.setgroups([])
         os.setgid(_NOBODY)
         os.setuid(_NOBODY)
@@ -44,7 +46,7 @@ def unprivileged() -> Callable[[], None] | None:
 
 
 def _keep_folders_open(libc: ctypes.CDLL) -> None:
-    """Where a capability is missing, so is the right: then the program will say what it cannot enter."""
+    """Of all rights of root only these. Where one is missing already, the program will say what it cannot enter."""
     kept = (1 << _CAP_DAC_OVERRIDE) | (1 << _CAP_DAC_READ_SEARCH)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     libc.capset(header, (ctypes.c_uint32 * 6)(kept, kept, kept, 0, 0, 0))

