@@ -18,6 +18,7 @@ $(STAMP): pyproject.toml uv.lock
 setup: ## make the .venv; .venv/bin/throughline is the script
 setup: SYNC = --no-dev
 setup: $(STAMP)
+	@:
 
 .PHONY: dev
 dev: $(STAMP)
