@@ -24,8 +24,8 @@ async def measure(home: Path, scale: Scale) -> list[Line]:
     with Machinery(home) as machinery:
         machinery.kafka()
         postgres = machinery.postgres()
-        ingest, metrics = machinery.service("ingest"), machinery.service("metrics")
-        stitcher = machinery.service("stitcher")
+        ingest, stitcher = machinery.service("ingest"), machinery.service("stitcher")
+        metrics = machinery.service("metrics")  # it is ready when answers are fresh, for which the stitcher must run
         await put(ingest.port, past)
         await stitched(machinery, stitcher, len(past))
         count = int(1000 * scale.seconds)
