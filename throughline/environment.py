@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import asyncpg
 import typer
 from pydantic import ValidationError
 
 from shared.eventlog.port import LogUnavailable
-from shared.settings import Settings
+from shared.process import S
 from throughline.embedded import EmbeddedPostgresError, embedded_postgres
-
-S = TypeVar("S", bound=Settings)
 
 
 def fail(sentence: str, code: int = 1) -> NoReturn:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
 
-import uvloop
-
+from shared.process import S, Serve, run
 from shared.settings import Settings
-from throughline.environment import S, fail, with_database
+from throughline.environment import fail, with_database
 
 
 def ingest() -> None:
@@ -54,12 +51,11 @@ async def prepare(settings: Settings) -> None:
     await open_admin(settings).ensure(dict.fromkeys((TOUCHPOINTS, REJECTED, CHANGES), settings.kafka_partitions))
 
 
-def _serve(kind: type[S], serve: Callable[[S], Coroutine[Any, Any, None]], *ends: type[Exception]) -> None:
+def _serve(kind: type[S], serve: Serve[S], *ends: type[Exception]) -> None:
     """Runs a service; what ends it against its will is said in a sentence."""
     with with_database(kind) as settings:
         try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(serve(settings))
+            run(serve, settings)
         except ends as error:
             fail(str(error) or type(error).__name__)
         except KeyboardInterrupt:

@@ -31,7 +31,7 @@ from services.stitcher.store import Store, open_pool
 from services.stitcher.tasks import Rejections, Stitching
 from services.stitcher.telemetry import Telemetry
 from shared.eventlog.open import open_admin, open_appender, open_reader
-from shared.eventlog.port import Admin, Appender, LogUnavailable
+from shared.eventlog.port import Appender, LogUnavailable
 from shared.health import Check, health_routes
 from shared.identifiers import IdentityRules, load_identity
 from shared.journey_map import load_maps
@@ -67,23 +67,13 @@ async def ensure_topics(settings: StitcherSettings) -> dict[str, int]:
     admin, until = open_admin(settings), time.monotonic() + settings.stitcher_stuck_seconds
     while True:
         try:
-            missing = [topic for topic in TOPICS if not await is_there(admin, topic)]
-            if missing:  # creating waits for all who append, even where there is nothing to create
-                await admin.ensure(dict.fromkeys(missing, settings.kafka_partitions))
+            await admin.ensure(dict.fromkeys(TOPICS, settings.kafka_partitions))
             return {topic: await admin.partitions(topic) for topic in (TOUCHPOINTS, REJECTED)}
         except LogUnavailable as error:
             if time.monotonic() > until:
                 raise Stuck(f"the log cannot be reached: {error}") from error
             log.warning("waiting for the log", reason=str(error))
             await asyncio.sleep(AGAIN_SECONDS)
-
-
-async def is_there(admin: Admin, topic: str) -> bool:
-    """Whether a topic is known to exist."""
-    try:
-        return await admin.partitions(topic) > 0
-    except LogUnavailable:
-        return False
 
 
 @contextlib.asynccontextmanager

@@ -165,9 +165,12 @@ class PostgresAdmin:
 
     async def ensure(self, topics: Mapping[str, int]) -> None:
         async def create(connection: asyncpg.Connection) -> None:
+            missing = [one for one in sorted(topics.items()) if not await connection.fetchval(COUNT, one[0])]
+            if not missing:  # the lock waits for all who append, even for one who has stopped in the middle
+                return
             async with connection.transaction():
                 await connection.execute("lock table log_partitions in share row exclusive mode")
-                await connection.executemany(CREATE, sorted(topics.items()))
+                await connection.executemany(CREATE, missing)
 
         await self._run(create)
 

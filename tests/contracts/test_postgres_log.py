@@ -7,6 +7,7 @@ import asyncio
 import asyncpg
 import pytest
 
+from shared.eventlog.open import open_admin
 from shared.eventlog.partition import partition_of
 from shared.eventlog.port import Record
 from shared.eventlog.postgres import APPEND, pack, trim
@@ -45,6 +46,18 @@ async def test_an_append_that_commits_late_is_never_passed_by(scene: Scene, migr
     await late
     assert [(record.offset, record.value) for record in await member.read(2)] == [(0, b"1"), (1, b"2")]
     await slow.close()
+
+
+async def test_topics_that_are_there_are_ensured_although_an_append_stands_still(
+    scene: Scene, migrated_postgres: Server, log: PostgresLog
+) -> None:
+    stopped = await asyncpg.connect(migrated_postgres.url)
+    transaction = stopped.transaction()
+    await transaction.start()
+    await stopped.fetch(APPEND, *columns(scene.topic, [Record(b"k", b"1")]))
+    await open_admin(log.settings).ensure({scene.topic: 4})
+    await transaction.rollback()
+    await stopped.close()
 
 
 async def test_an_append_that_is_rolled_back_leaves_no_hole(scene: Scene, migrated_postgres: Server) -> None:
