@@ -10,17 +10,17 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-import msgspec
 import structlog
 
 from services.ingest.accept import Accepted, Intake, accept
 from services.ingest.body import MAX_BODY, decompress
 from services.ingest.cors import HeaderList, answer_headers, preflight_headers
+from services.ingest.dialects.dialect import Answer, Dialect, Outcome, problem, told
 from services.ingest.dialects.raw import Parsed
-from services.ingest.dialects.segment import BATCHES, CALLS, parse_batch, parse_call
 from services.ingest.encode import rejected_record, touchpoint_record
-from services.ingest.errors import MEDIA_TYPE, Refusal
+from services.ingest.errors import Refusal
 from services.ingest.reasons import Rejection
+from services.ingest.routes import ROUTES
 from services.ingest.sources import Sender, Senders, key_of
 from services.ingest.telemetry import Telemetry
 from services.ingest.times import Arrival
@@ -30,35 +30,16 @@ from shared.touchpoint import REJECTED, TOUCHPOINTS
 
 MAX_TOUCHPOINTS: Final = 2500
 RETRY_SECONDS: Final = 2.0
-_JSON: Final = (b"content-type", b"application/json")
-_ENCODE: Final = msgspec.json.Encoder().encode
 _log = structlog.get_logger(__name__)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Any]
 Send = Callable[[MutableMapping[str, Any]], Any]
 App = Callable[[Scope, Receive, Send], Any]
-Parse = Callable[[bytes], Parsed]
 
 
 class Gone(Exception):
     """The client hung up; nobody waits for an answer."""
-
-
-def _call(type_: str) -> Parse:
-    return lambda body: parse_call(type_, body)
-
-
-def _with_slashes(routes: dict[str, Parse]) -> dict[str, Parse]:
-    """With and without a trailing slash: a redirect turns a POST into a GET and loses its body."""
-    return {path + slash: parse for path, parse in routes.items() for slash in ("", "/")}
-
-
-ROUTES: Final = _with_slashes(
-    {f"/v1/{name}": _call(type_) for name, type_ in CALLS.items()}
-    | {f"/v1/{name}": parse_batch for name in BATCHES}
-    | {"/beacon/v1/batch": parse_batch}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +87,12 @@ _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 class Request:
     """What of an HTTP request the work needs."""
 
-    __slots__ = ("headers", "held", "origin", "query", "receive")
+    __slots__ = ("body", "headers", "held", "method", "origin", "path", "query", "receive")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.body = b""
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.query = _query(scope["query_string"])
         self.origin = self.headers.get(b"origin")
@@ -163,10 +147,10 @@ class Tracking:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._rest(scope, receive, send)
-        elif (parse := ROUTES.get(scope["path"])) is not None and scope["method"] != "OPTIONS":
-            await self._track(parse, scope, receive, send)
+        elif (dialect := ROUTES.get(scope["path"])) is not None and scope["method"] != "OPTIONS":
+            await self._track(dialect, Request(scope, receive), send)
         elif scope["method"] == "OPTIONS":
-            await _answer(send, 200, preflight_headers(dict(scope["headers"])), b"")
+            await _send(send, 200, preflight_headers(dict(scope["headers"])), b"")
         else:
             await self._hand_on(scope, receive, send)
 
@@ -184,40 +168,39 @@ class Tracking:
         finally:
             self._in_flight.bytes -= request.held
 
-    async def _track(self, parse: Parse, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _track(self, dialect: Dialect, request: Request, send: Send) -> None:
         start = self._edge.monotonic()
-        request = Request(scope, receive)
         in_flight = self._in_flight
         try:
             in_flight.enter()
         except Refusal as refusal:
-            await self._refuse(send, request, refusal)
+            await self._refuse(send, request, refusal, dialect)
             return
         try:
-            if scope["method"] != "POST":
-                raise Refusal("method_not_allowed", "touchpoints are sent with POST")
-            answer = await self._take(parse, request)
+            if request.method not in dialect.methods:
+                raise Refusal("method_not_allowed", f"touchpoints are sent with {' or '.join(sorted(dialect.methods))}")
+            answer = await self._take(dialect, request)
         except Refusal as refusal:
-            await self._refuse(send, request, refusal)
+            await self._refuse(send, request, refusal, dialect)
         except Gone:
             return
         except LogUnavailable as away:
-            await self._refuse(send, request, Refusal("log_unavailable", retry_after=RETRY_SECONDS), str(away))
+            await self._refuse(send, request, Refusal("log_unavailable", retry_after=RETRY_SECONDS), dialect, str(away))
         except Exception:
-            _log.exception("a tracking request failed in an unforeseen way", path=scope["path"])
-            await self._refuse(send, request, Refusal("internal"))
+            _log.exception("a tracking request failed in an unforeseen way", path=request.path)
+            await self._refuse(send, request, Refusal("internal"), dialect)
         else:
-            await _answer(send, 200, [_JSON, *answer_headers(request.origin)], answer)
+            await _answer(send, answer, request.origin)
         finally:
             in_flight.requests -= 1
             in_flight.bytes -= request.held
             self._telemetry.request_seconds.observe(self._edge.monotonic() - start)
 
-    async def _take(self, parse: Parse, request: Request) -> bytes:
-        """From a request to the body of its answer; raises Refusal, Gone or LogUnavailable."""
-        body = await self._body(request)
+    async def _take(self, dialect: Dialect, request: Request) -> Answer:
+        """From a request to its answer; raises Refusal, Gone or LogUnavailable."""
+        request.body = await self._body(request)
         received_at = self._edge.now()
-        parsed = parse(body)
+        parsed = dialect.parse(request)
         sender = self._sender(request, parsed)
         accepted, rejected = self._decide(parsed, sender, received_at, request.is_retry)
         strict = bool(rejected) and request.is_strict
@@ -231,13 +214,14 @@ class Tracking:
             )
             for index, wrong in rejected
         ]  # fmt: skip
-        del body, parsed
+        request.body = b""  # what waits for the log should hold no more than it must
+        outcome = Outcome(len(touchpoints), rejected, parsed.ids)
+        del parsed
         await self._append(touchpoints, letters)
-        self._count(source, 0 if strict else len(accepted), accepted, rejected)
-        answer = {"accepted": len(touchpoints), "rejected": [_shown(index, wrong) for index, wrong in rejected]}
+        self._count(source, len(touchpoints), accepted, rejected)
         if strict:
-            raise Refusal("touchpoints_rejected", more=answer)
-        return _ENCODE({"success": True, **answer})
+            raise Refusal("touchpoints_rejected", more=told(outcome))
+        return dialect.answer(outcome)
 
     async def _body(self, request: Request) -> bytes:
         raw = await self._read(request)
@@ -335,21 +319,18 @@ class Tracking:
         for reason in [reason for one in accepted if one.dropped for reason in one.dropped]:
             self._telemetry.dropped.labels(source, reason).inc()
 
-    async def _refuse(self, send: Send, request: Request, refusal: Refusal, why: str = "") -> None:
+    async def _refuse(
+        self, send: Send, request: Request, refusal: Refusal, dialect: Dialect | None = None, why: str = ""
+    ) -> None:
         self._telemetry.refused.labels(refusal.code).inc()
         if refusal.status >= 500:
             _log.warning("a tracking request was refused", code=refusal.code, why=why or refusal.detail)
-        headers = [(b"content-type", MEDIA_TYPE), *refusal.headers, *answer_headers(request.origin)]
-        await _answer(send, refusal.status, headers, refusal.body())
+        await _answer(send, dialect.refuse(refusal) if dialect else problem(refusal), request.origin)
 
 
 def _touchpoints(accepted: list[Accepted], traceparent: bytes, source: str) -> list[Record]:
     name = source.encode()
     return [touchpoint_record(one, traceparent, name) for one in accepted]
-
-
-def _shown(index: int, wrong: Rejection) -> dict[str, Any]:
-    return {"index": index, "id": wrong.id, "reason": wrong.reason, "message": wrong.message}
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
@@ -376,7 +357,12 @@ def _with_cors(send: Send, origin: bytes | None) -> Send:
     return sending
 
 
-async def _answer(send: Send, status: int, headers: HeaderList, body: bytes) -> None:
+async def _answer(send: Send, answer: Answer, origin: bytes | None) -> None:
+    headers = [(b"content-type", answer.content_type.encode()), *answer.headers, *answer_headers(origin)]
+    await _send(send, answer.status, headers, answer.body)
+
+
+async def _send(send: Send, status: int, headers: HeaderList, body: bytes) -> None:
     length = (b"content-length", str(len(body)).encode())
     await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
     await send({"type": "http.response.body", "body": body})

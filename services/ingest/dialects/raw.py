@@ -53,9 +53,12 @@ class RawTouchpoint(msgspec.Struct, rename="camel", kw_only=True, gc=False):
 @dataclass(frozen=True, slots=True)
 class Parsed:
     """A request that could be read: its touchpoints in order (None where there is no object), what its envelope says
-    (``sent_at``, ``write_key``), and ``original`` to look up the bytes of a touchpoint by its index."""
+    (``sent_at``, ``write_key``, and ``app_id`` where clients have no key but the name of their application),
+    ``original`` to look up the bytes of a touchpoint by its index, and ``ids`` where the answer has to name all."""
 
     items: list[RawTouchpoint | None]
     sent_at: object
     write_key: object
     original: Callable[[int], bytes]
+    app_id: object = None
+    ids: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from services.ingest import hygiene
+from services.ingest.dialects.dialect import Call, Dialect
 from services.ingest.dialects.raw import FreeObject, Parsed, RawTouchpoint
 from services.ingest.errors import Refusal
 
@@ -25,7 +26,7 @@ class _Fast(RawTouchpoint, rename="camel", kw_only=True, gc=False):
     context: FreeObject | None = None
 
 
-class _Call(_Fast, rename="camel", kw_only=True, gc=False):
+class _Single(_Fast, rename="camel", kw_only=True, gc=False):
     """The body of a single call: the touchpoint, with the key of the sender beside it."""
 
     write_key: Any = None
@@ -40,7 +41,7 @@ class _Envelope(msgspec.Struct, rename="camel", kw_only=True, gc=False):
     write_key: Any = None
 
 
-_CALL: Final = msgspec.json.Decoder(_Call)
+_CALL: Final = msgspec.json.Decoder(_Single)
 _BATCH: Final = msgspec.json.Decoder(_Envelope)
 _FAILURES: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _MEMBERS: Final = tuple(
@@ -122,3 +123,18 @@ def _originals(body: bytes) -> Callable[[int], bytes]:
         return found[index] if index < len(found) else body
 
     return original
+
+
+def _single(type_: str) -> Dialect:
+    def parse(call: Call) -> Parsed:
+        return parse_call(type_, call.body)
+
+    return Dialect("segment", parse)
+
+
+_BATCHED: Final = Dialect("segment", lambda call: parse_batch(call.body))
+ROUTES: Final[dict[str, Dialect]] = {
+    **{f"/v1/{name}": _single(type_) for name, type_ in CALLS.items()},
+    **{f"/v1/{name}": _BATCHED for name in BATCHES},
+    "/beacon/v1/batch": _BATCHED,
+}

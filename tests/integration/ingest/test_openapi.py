@@ -12,7 +12,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
-from services.ingest.api import ROUTES
+from services.ingest.routes import ROUTES
 from tests.integration.ingest.conftest import Service
 
 HIDDEN = {"/beacon/v1/batch"}

@@ -1,0 +1,16 @@
+"""Which dialect is spoken on which path."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from services.ingest.dialects import segment
+from services.ingest.dialects.dialect import Dialect
+
+
+def with_slashes(routes: dict[str, Dialect]) -> dict[str, Dialect]:
+    """With and without a trailing slash: a redirect turns a POST into a GET and loses its body."""
+    return {path + slash: dialect for path, dialect in routes.items() for slash in ("", "/")}
+
+
+ROUTES: Final = with_slashes(segment.ROUTES)
