@@ -71,8 +71,9 @@ def build(
     senders, rules, edge = Senders(sources), load_identity(settings.throughline_config), the_edge()
     limits = Limits(settings.ingest_max_requests, settings.ingest_max_bytes, settings.ingest_body_seconds)
     behind = FastAPI(
-        title="Throughline ingest", version="1", description="Takes touchpoints, and commands about identity."
-    )
+        title="Throughline ingest", version="1", description="Takes touchpoints, and commands about identity.",
+        redirect_slashes=False,  # a redirect turns a POST into a GET and loses its body
+    )  # fmt: skip
     behind.state.room = Room(Admins(readers), appender, rules, edge)
     behind.state.senders = senders
     behind.include_router(commands.router)

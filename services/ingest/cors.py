@@ -9,7 +9,8 @@ HeaderList = list[tuple[bytes, bytes]]
 
 _HEADERS: Final = (
     b"authorization, content-type, x-retry-count, x-write-key, x-enable-debug, x-ip-policy, anonymousid, sentat, "
-    b"rsa-retry-attempt, rsa-since-last-attempt, rsa-since-first-attempt, rsa-retry-reason, rsa-recovered, sp-anonymous"
+    b"rsa-retry-attempt, rsa-since-last-attempt, rsa-since-first-attempt, rsa-retry-reason, rsa-recovered, "
+    b"sp-anonymous, posthog-sdk-info, posthog-attempt, posthog-request-id, posthog-request-timestamp"
 )
 
 
