@@ -198,7 +198,17 @@ def _group(raw: RawTouchpoint, intake: Intake, draft: Draft) -> Rejection | None
     return None
 
 
-_NEEDS: Final[dict[str, Check]] = {"track": _event, "page": _page, "screen": _page, "alias": _alias, "group": _group}
+def _identify(_: RawTouchpoint, __: Intake, draft: Draft) -> Rejection | None:
+    """RudderStack's SDKs have traits in the context alone."""
+    spoken = draft.context.get("traits") if not draft.traits else None
+    if type(spoken) is dict:
+        draft.traits = spoken
+    return None
+
+
+_NEEDS: Final[dict[str, Check]] = {
+    "track": _event, "page": _page, "screen": _page, "alias": _alias, "group": _group, "identify": _identify
+}  # fmt: skip
 
 
 def _name(value: Any, unclean: bool) -> str | None:

@@ -37,10 +37,11 @@ def parse_v0(call: Call) -> Parsed:
     content, unclean = _read(body)
     rows, original = _rows(content, body)
     envelope = content if isinstance(content, dict) else {}
-    sent_at = _first(envelope.get("sent_at") if "batch" in envelope else None, call.query.get("sent_at"))
+    inside = envelope.get("sent_at") if "batch" in envelope else None
+    sent_at = _moment(_first(inside, call.query.get("sent_at"), call.query.get("_")))
     return Parsed(
-        [touchpoint(row, unclean=unclean) if isinstance(row, dict) else None for row in rows],
-        _moment(_first(sent_at, call.query.get("_"))),
+        [touchpoint(row, unclean=unclean, sent_at=sent_at) if isinstance(row, dict) else None for row in rows],
+        sent_at,
         _first(_key(envelope), *(_key(row) for row in rows[:1]), *(call.query.get(name) for name in _KEYS)),
         original,
     )
@@ -53,10 +54,9 @@ def parse_v1(call: Call) -> Parsed:
         raise Refusal("batch_missing")
     rows, original = _rows(content, call.body)
     library = call.headers.get(b"posthog-sdk-info", b"").decode("latin-1")
-    sent = call.headers.get(b"posthog-request-timestamp")
     return Parsed(
         [touchpoint(row, library=library, unclean=unclean) if isinstance(row, dict) else None for row in rows],
-        sent.decode("latin-1") if sent is not None else None,
+        call.headers.get(b"posthog-request-timestamp", b"").decode("latin-1"),
         _key(content),
         original,
         ids=tuple(_uuid(row) for row in rows),
@@ -80,22 +80,22 @@ def _read(body: bytes) -> tuple[Any, bool]:
 def _rows(content: Any, body: bytes) -> tuple[list[Any], Callable[[int], bytes]]:
     """The events, and how their bytes are found."""
     if isinstance(content, list):
-        return content, _originals(b'{"batch":%b}' % body)
+        return content, _originals(body, b'{"batch":%b}')
     if not isinstance(content, dict):
         raise Refusal("body_not_an_object", "the body must be an event, a list of events, or an object with a `batch`")
     if "batch" not in content:
         return [content], lambda _: body
     if not isinstance(content["batch"], list):
         raise Refusal("batch_missing")
-    return content["batch"], _originals(body)
+    return content["batch"], _originals(body, b"%b")
 
 
-def _originals(body: bytes) -> Callable[[int], bytes]:
+def _originals(body: bytes, envelope: bytes) -> Callable[[int], bytes]:
     """Splits the body when the first original is asked for."""
     found: list[bytes] = []
 
     def original(index: int) -> bytes:
-        found.extend([] if found else hygiene.members(body, "batch"))
+        found.extend([] if found else hygiene.members(envelope % body, "batch"))
         return found[index] if index < len(found) else body
 
     return original

@@ -18,10 +18,12 @@ part two people. `$posthog_cookieless` stands for everybody without a cookie, so
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, Final
 
 from services.ingest import hygiene
 from services.ingest.dialects.raw import RawTouchpoint
+from services.ingest.times import Unreadable, read
 
 NOBODY: Final = "$posthog_cookieless"
 TYPES: Final = {
@@ -46,8 +48,9 @@ _SCALARS: Final = (str, int, float)
 Row = dict[str, Any]
 
 
-def touchpoint(row: Row, *, library: str = "", unclean: bool) -> RawTouchpoint:
-    """The raw touchpoint of an event; ``library``: `name/version` of the SDK where the event does not say it."""
+def touchpoint(row: Row, *, library: str = "", unclean: bool, sent_at: object = None) -> RawTouchpoint:
+    """The raw touchpoint of an event; ``library``: `name/version` of the SDK where the event does not say it;
+    ``sent_at``: of its envelope, for events whose time is told as milliseconds before that."""
     given = row.get("properties")
     properties = given if isinstance(given, dict) else {}
     event = row.get("event")
@@ -58,7 +61,7 @@ def touchpoint(row: Row, *, library: str = "", unclean: bool) -> RawTouchpoint:
         name=properties.get("$screen_name") if type_ == "screen" else None,
         message_id=_first(row.get("uuid"), properties.get("$insert_id")),
         group_id=properties.get("$group_key") if type_ == "group" else None,
-        timestamp=row.get("timestamp"),
+        timestamp=_time(row, sent_at),
         sent_at=row.get("sent_at"),
         properties={name: value for name, value in properties.items() if name not in _ELSEWHERE} if given else given,
         traits=_traits(row, properties),
@@ -77,6 +80,17 @@ def _type(row: Row, event: Any) -> str:
     if event is None and ("$set" in row or "$set_once" in row):
         return "identify"
     return TYPES.get(event, "track") if isinstance(event, str) else "track"
+
+
+def _time(row: Row, sent_at: object) -> Any:
+    """Older browser SDKs send an `offset` in milliseconds instead of a `timestamp`."""
+    given, offset = row.get("timestamp"), row.get("offset")
+    if given is not None or not isinstance(offset, int | float) or isinstance(offset, bool):
+        return given
+    try:
+        return (read(sent_at) - timedelta(milliseconds=offset)).isoformat()
+    except (Unreadable, ValueError, OverflowError):
+        return None
 
 
 def _name_who(raw: RawTouchpoint, row: Row, properties: Row) -> None:

@@ -159,3 +159,11 @@ def test_the_original_timestamp_stands_in_for_the_timestamp() -> None:
     item = sent(originalTimestamp="2026-11-23T09:00:00Z")
     assert taken(item).time.hour == 9
     assert taken({**item, "timestamp": "2026-11-23T08:00:00Z"}).time.hour == 8
+
+
+def test_an_identify_without_traits_has_those_of_its_context() -> None:
+    spoken = {"traits": {"plan": "pro"}}
+    assert taken(sent(type="identify", context=spoken)).traits == {"plan": "pro"}
+    assert taken(sent(type="identify", context=spoken, traits={"plan": "free"})).traits == {"plan": "free"}
+    assert taken(sent(type="identify", context={"traits": "x"})).traits == {}
+    assert taken(sent(type="track", context=spoken)).traits == {}

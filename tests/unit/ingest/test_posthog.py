@@ -144,6 +144,19 @@ def test_an_event_of_a_list_has_its_own_sent_at() -> None:
     assert item.sent_at == "t"
 
 
+def test_an_offset_counts_back_from_sent_at() -> None:
+    [item] = parsed([{"event": "e", "offset": 1500}], _="1795428000000").items
+    assert item is not None
+    assert item.timestamp == "2026-11-23T09:59:58.500000+00:00"
+
+
+@pytest.mark.parametrize("offset", ["7", None, True, 1e300, [1]])
+def test_an_offset_that_is_none_leaves_the_time_to_us(offset: Any) -> None:
+    [item] = parsed([{"event": "e", "offset": offset}], _="1795428000000").items
+    assert item is not None
+    assert item.timestamp is None
+
+
 @pytest.mark.parametrize(
     ("event", "type_"),
     [("$pageview", "page"), ("$screen", "screen"), ("$identify", "identify"), ("$set", "identify"),
