@@ -76,7 +76,7 @@ _KEYS: Final = {
     "write key": {"type": "http", "scheme": "basic", "description": "a write key as the user, no password"},
     "write key as a header": {"type": "apiKey", "in": "header", "name": "X-Write-Key"},
 }
-_TRACKING_STATUSES: Final = (400, 401, 403, 408, 413, 415, 429, 500, 503)
+_TRACKING_STATUSES: Final = (400, 401, 403, 413, 415, 429, 500, 503)
 _OTHER_STATUSES: Final = (400, 401, 403, 404, 422, 500, 503)
 
 

@@ -23,7 +23,7 @@ REFUSALS: Final[dict[str, tuple[int, str]]] = {
     "origin_forbidden": (403, "this source does not take touchpoints from pages of this origin"),
     "not_found": (404, "nothing is here; /docs lists what there is"),
     "method_not_allowed": (405, "this method is not allowed here"),
-    "body_too_slow": (408, "the body did not arrive in time"),
+    "body_too_slow": (503, "the body did not arrive in time; send it again"),
     "body_too_large": (413, "a body may have 5 MiB, decompressed"),
     "too_many_touchpoints": (413, "a request may carry 2,500 touchpoints"),
     "encoding_unknown": (415, "a body may be encoded with gzip, deflate or zstd, or not at all"),
