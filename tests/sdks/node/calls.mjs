@@ -1,0 +1,35 @@
+/** What a driver is told on its standard input, and how it makes the calls. */
+
+import { json } from 'node:stream/consumers';
+
+/** `host`, `key`, `options` of the client, and `calls`, whose times become dates. */
+export async function readJob() {
+  const job = await json(process.stdin);
+  for (const call of job.calls) call.time = call.time && new Date(call.time);
+  return job;
+}
+
+/** Makes the calls in order; the numbers of those that the client itself refuses. */
+export async function make(calls, send) {
+  const refused = [];
+  for (const call of calls) {
+    try {
+      await send(call);
+    } catch (error) {
+      console.error(`${call.n}: ${String(error).slice(0, 200)}`);
+      refused.push(call.n);
+    }
+  }
+  return refused;
+}
+
+/** What the driver found out, for the test that started it. */
+export function report(refused, errors = []) {
+  process.stdout.write(JSON.stringify({ refused, errors: errors.map(String) }));
+}
+
+/** The message of a call as Segment's clients take it; RudderStack's and Jitsu's take the same. */
+export function asSegment(call) {
+  const { user, event, name, properties, traits, group_id, previous_id, time } = call;
+  return { userId: user, event, name, properties, traits, groupId: group_id, previousId: previous_id, timestamp: time };
+}

@@ -1,0 +1,96 @@
+"""Every SDK tells one customer's story to the running service: all of it arrives, once and whole."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+
+from services.ingest.encode import Rejected
+from shared.touchpoint import Touchpoint
+from tests.integration.ingest.conftest import Service
+from tests.sdks.clients import PROGRAMS, Client
+from tests.sdks.conftest import Ended, number_of, of_user, on_the_log, rejected, start
+from tests.sdks.story import TOO_LARGE, Call, story
+
+
+@dataclass(frozen=True)
+class Told:
+    """A story that a client has told: what it was to send, how it ended, what is on the log of it."""
+
+    client: Client
+    calls: list[Call]
+    ended: Ended
+    touchpoints: list[Touchpoint]
+    letters: list[Rejected]
+
+    @property
+    def fitting(self) -> list[Call]:
+        """The calls that are not too large."""
+        return [call for call in self.calls if call.get("event") != TOO_LARGE]
+
+    def became(self, call: Call) -> Touchpoint:
+        """The one touchpoint that a call became."""
+        number = None if call["type"] == "alias" else call["n"]
+        [one] = [t for t in self.touchpoints if (t.type, number_of(t)) == (call["type"], number)]
+        return one
+
+
+@pytest.fixture(scope="module")
+def all_told(service: Service, log_database: str) -> dict[str, Told]:
+    """All clients at once."""
+    now = datetime.now(UTC)
+    stories = {one.name: [call for call in story(one.name, now) if call["type"] in one.calls] for one in PROGRAMS}
+    with ThreadPoolExecutor(len(PROGRAMS)) as pool:
+        ends = {one.name: start(pool, one, service.url, stories[one.name]) for one in PROGRAMS}
+    touchpoints = asyncio.run(on_the_log(log_database))
+    letters = asyncio.run(rejected(log_database))
+    return {
+        one.name: Told(
+            one, stories[one.name], ends[one.name].result(), of_user(touchpoints, one.name),
+            [letter for letter in letters if f'"{one.name}"' in letter.data],
+        )
+        for one in PROGRAMS
+    }  # fmt: skip
+
+
+@pytest.fixture(params=[one.name for one in PROGRAMS])
+def told(all_told: dict[str, Told], request: pytest.FixtureRequest) -> Told:
+    return all_told[request.param]
+
+
+def test_every_touchpoint_arrives_once_with_name_time_and_identifiers(told: Told) -> None:
+    assert (told.ended.code, told.ended.errors) == (0, ()), told.ended.said
+    assert len(told.touchpoints) == len(told.fitting)
+    for call in told.fitting:
+        one = told.became(call)
+        assert one.event == call.get("event", call.get("name"))
+        assert one.ids["user_id"] == call["user"]
+        assert (one.time, one.flags) == (datetime.fromisoformat(call["time"]), ())
+        assert (one.group_id, one.previous_id) == (call.get("group_id"), call.get("previous_id"))
+
+
+def test_properties_and_traits_are_as_they_were_given(told: Told) -> None:
+    for call in told.fitting:
+        one = told.became(call)
+        assert one.properties.items() >= call.get("properties", {}).items()
+        assert one.traits.items() >= call.get("traits", {}).items()
+
+
+def test_the_email_of_an_identify_is_an_identifier(told: Told) -> None:
+    [identify] = [one for one in told.touchpoints if one.type == "identify"]
+    assert identify.ids["email"] == f"{told.client.name}@example.com"
+
+
+def test_what_is_too_large_is_kept_among_the_rejected(told: Told) -> None:
+    [large] = [call["n"] for call in told.calls if call not in told.fitting]
+    if TOO_LARGE in told.client.holds_back:
+        assert told.ended.refused == {large}
+        assert told.letters == []
+    else:
+        assert told.ended.refused == set()
+        [letter] = told.letters
+        assert letter.reason == "too_large"
