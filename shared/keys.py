@@ -91,6 +91,15 @@ class _Named(_Strict):
 class _Sources(_Named):
     sources: list[Source]
 
+    @model_validator(mode="after")
+    def _app_ids_apart(self) -> Self:
+        seen: dict[str, str] = {}
+        for source in self.sources:
+            for app_id in source.app_ids:
+                if seen.setdefault(app_id, source.name) != source.name:
+                    raise ValueError(f"{seen[app_id]} and {source.name} have the same app id {app_id!r}")
+        return self
+
 
 class _Readers(_Named):
     readers: list[Reader]

@@ -87,7 +87,9 @@ def accept(raw: RawTouchpoint | None, intake: Intake) -> Accepted | Rejection:
 
 
 def _has_a_known_type(raw: RawTouchpoint, _: Intake, __: Draft) -> Rejection | None:
-    return None if type(raw.type) is str and raw.type in TYPES else rejection("type_unknown")
+    if type(raw.type) is str and raw.type in TYPES:
+        return None
+    return raw.type if type(raw.type) is Rejection else rejection("type_unknown")
 
 
 def _has_objects_that_are_flat_enough(raw: RawTouchpoint, _: Intake, draft: Draft) -> Rejection | None:

@@ -28,7 +28,6 @@ from shared.eventlog.port import Appender, LogUnavailable, Record
 from shared.identifiers import IdentityRules
 from shared.touchpoint import REJECTED, TOUCHPOINTS
 
-MAX_TOUCHPOINTS: Final = 2500
 RETRY_SECONDS: Final = 2.0
 _log = structlog.get_logger(__name__)
 
@@ -201,7 +200,7 @@ class Tracking:
         request.body = await self._body(request)
         received_at = self._edge.now()
         parsed = dialect.parse(request)
-        sender = self._sender(request, parsed)
+        sender = self._sender(request, parsed, dialect.max_touchpoints)
         accepted, rejected = self._decide(parsed, sender, received_at, request.is_retry)
         strict = bool(rejected) and request.is_strict
         traceparent = request.traceparent or self._edge.new_traceparent()
@@ -268,14 +267,14 @@ class Tracking:
         self._in_flight.hold(n)
         request.held += n
 
-    def _sender(self, request: Request, parsed: Parsed) -> Sender:
+    def _sender(self, request: Request, parsed: Parsed, at_most: int) -> Sender:
         """Who sends this, if he may, now, from there, so much."""
-        sender = self._senders.find(key_of(request.headers, request.query, parsed.write_key))
+        sender = self._senders.find(key_of(request.headers, request.query, parsed.write_key), parsed.app_id)
         origin = request.origin.decode("latin-1") if request.origin is not None else None
         if not sender.takes_from(origin):
             raise Refusal("origin_forbidden")
         n = len(parsed.items)
-        if n > MAX_TOUCHPOINTS:
+        if n > at_most:
             raise Refusal("too_many_touchpoints")
         wait = sender.bucket.take(n, self._edge.monotonic()) if sender.bucket is not None else None
         if wait is not None:

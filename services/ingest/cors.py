@@ -30,7 +30,16 @@ def preflight_headers(headers: Mapping[bytes, bytes]) -> HeaderList:
     """On OPTIONS: the headers that are asked for are mirrored, since `*` does not cover Authorization."""
     return [
         *answer_headers(headers.get(b"origin", b"*")),
-        (b"access-control-allow-methods", b"GET,POST,OPTIONS"),
+        (b"access-control-allow-methods", b"GET,POST,PUT,OPTIONS"),
         (b"access-control-allow-headers", headers.get(b"access-control-request-headers", _HEADERS)),
         (b"access-control-max-age", b"86400"),
+        *_handshake(headers),
     ]
+
+
+def _handshake(headers: Mapping[bytes, bytes]) -> HeaderList:
+    """CloudEvents' webhooks ask before they send: whoever asks may, as fast as its source's rate allows."""
+    origin = headers.get(b"webhook-request-origin")
+    if origin is None:
+        return []
+    return [(b"webhook-allowed-origin", origin), (b"webhook-allowed-rate", b"*"), (b"allow", b"POST, PUT, OPTIONS")]

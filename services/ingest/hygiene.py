@@ -11,7 +11,7 @@ import codecs
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from services.ingest.errors import Refusal
@@ -158,3 +158,14 @@ def members(body: bytes, name: str) -> list[bytes]:
             start = found.end()
     parts = [body[start:end].strip() for start, end in spans]
     return [] if parts == [b""] else parts
+
+
+def originals(body: bytes, name: str) -> Callable[[int], bytes]:
+    """Looks up `members` by their places; splits the body when the first is asked for."""
+    found: list[bytes] = []
+
+    def original(index: int) -> bytes:
+        found.extend([] if found else members(body, name))
+        return found[index] if index < len(found) else body
+
+    return original

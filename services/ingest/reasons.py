@@ -13,6 +13,7 @@ REASONS: Final[dict[str, str]] = {
     "identifier_invalid": "an identifier must be text or a whole number of 64 bit, without NUL or broken characters",
     "identifier_too_long": "an identifier may have 256 bytes of UTF-8",
     "identifier_missing": "at least one identifier is needed that is no placeholder",
+    "attribute_missing": "a CloudEvent needs id, source, type, and 1.0 as its specversion",
     "event_missing": "a track needs the name of its event",
     "previous_id_missing": "an alias needs a previousId that is no placeholder",
     "group_id_missing": "a group needs a groupId",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.ingest.dialects import jitsu, pixel, posthog, segment
+from services.ingest.dialects import cloudevents, jitsu, pixel, posthog, segment, snowplow
 from services.ingest.dialects.dialect import Dialect
 
 
@@ -13,4 +13,6 @@ def with_slashes(routes: dict[str, Dialect]) -> dict[str, Dialect]:
     return {path + slash: dialect for path, dialect in routes.items() for slash in ("", "/")}
 
 
-ROUTES: Final = with_slashes(segment.ROUTES | posthog.ROUTES | jitsu.ROUTES | pixel.ROUTES)
+ROUTES: Final = with_slashes(
+    segment.ROUTES | posthog.ROUTES | jitsu.ROUTES | pixel.ROUTES | snowplow.ROUTES | cloudevents.ROUTES
+)

@@ -30,20 +30,29 @@ class Sender:
 
 
 class Senders:
-    """All sources, found by write key."""
+    """All sources, found by write key, or by app id where clients have no key."""
 
     def __init__(self, sources: Iterable[Source]) -> None:
         senders = [Sender(source, bucket_of(source.rate)) for source in sources]
         self.names = [source.source.name for source in senders]
         self._by_key = {key: sender for sender in senders for key in sender.source.keys}
+        self._by_app = {app_id: sender for sender in senders for app_id in sender.source.app_ids}
 
-    def find(self, key: str | None) -> Sender:
-        """The sender whose key this is. Raises Refusal."""
+    def find(self, key: str | None, app_id: object = None) -> Sender:
+        """The sender whose key this is; without a key, the one whose app id. Raises Refusal."""
         if not key:
-            raise Refusal("key_missing")
+            return self._of_app(app_id)
         sender = self._by_key.get(_hashed(key))
         if sender is None:
             raise Refusal("key_unknown")
+        return sender
+
+    def _of_app(self, app_id: object) -> Sender:
+        if not isinstance(app_id, str) or not app_id:
+            raise Refusal("key_missing")
+        sender = self._by_app.get(app_id)
+        if sender is None:
+            raise Refusal("key_unknown", f"no write key, and no source has {app_id[:100]!r} among its app_ids")
         return sender
 
 

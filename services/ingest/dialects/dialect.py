@@ -13,6 +13,7 @@ from services.ingest.errors import MEDIA_TYPE, Refusal
 from services.ingest.reasons import Rejection
 
 JSON: Final = "application/json"
+MAX_TOUCHPOINTS: Final = 2500
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
@@ -64,9 +65,11 @@ def success(outcome: Outcome) -> Answer:
     return Answer(_ENCODE({"success": True, **told(outcome)}))
 
 
-def problem(refusal: Refusal) -> Answer:
-    """A refusal as RFC 9457 has it."""
-    return Answer(refusal.body(), MEDIA_TYPE.decode(), refusal.status, tuple(refusal.headers))
+def problem(refusal: Refusal, status: int | None = None) -> Answer:
+    """A refusal as RFC 9457 has it, with another status where a dialect's clients need one."""
+    status = status or refusal.status
+    body = _ENCODE({**refusal.problem(), "status": status})
+    return Answer(body, MEDIA_TYPE.decode(), status, tuple(refusal.headers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +82,4 @@ class Dialect:
     answer: Callable[[Outcome], Answer] = success
     refuse: Callable[[Refusal], Answer] = problem
     methods: frozenset[str] = frozenset(("POST",))
+    max_touchpoints: int = MAX_TOUCHPOINTS

@@ -10,15 +10,15 @@ import msgspec
 
 FREE_DEPTH: Final = 8
 
-_Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-_Scalar: Any = str | bool | _Integer | float | None
+Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Scalar: Any = str | bool | Integer | float | None
 
 
 def _free(depth: int) -> Any:
     """Free-form JSON whose integers have 64 bits and whose nesting ends: what decodes to it needs no cleaning."""
-    value = _Scalar
+    value = Scalar
     for _ in range(depth):
-        value = _Scalar | list.__class_getitem__(value) | dict.__class_getitem__((str, value))
+        value = Scalar | list.__class_getitem__(value) | dict.__class_getitem__((str, value))
     return value
 
 
@@ -29,7 +29,8 @@ class RawTouchpoint(msgspec.Struct, rename="camel", kw_only=True, gc=False):
     """One touchpoint as it was sent, names as in Segment's API. Everything may be missing, null or of a wrong type.
 
     ``unclean``: the strings may hold NUL and lone surrogates, the numbers may be too big or none; to be cleaned before
-    they are kept. ``too_deep``: something in it was nested too deeply and has been cut off.
+    they are kept. ``too_deep``: something in it was nested too deeply and has been cut off. ``type`` is the Rejection
+    where the dialect itself finds it unusable.
     """
 
     type: Any = None

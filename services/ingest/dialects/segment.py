@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -77,7 +76,7 @@ def parse_batch(body: bytes) -> Parsed:
                 for item in envelope.batch:
                     item.context = {**envelope.context, **(item.context or {})}
             items: list[RawTouchpoint | None] = [*envelope.batch]
-            return Parsed(items, envelope.sent_at, envelope.write_key, _originals(body))
+            return Parsed(items, envelope.sent_at, envelope.write_key, hygiene.originals(body, "batch"))
     return _parse_batch_carefully(body)
 
 
@@ -96,7 +95,7 @@ def _parse_batch_carefully(body: bytes) -> Parsed:
         raise Refusal("body_too_deep")
     context = shared if isinstance(shared, dict) else {}
     items = [_raw(row, context) if isinstance(row, dict) else None for row in rows]
-    return Parsed(items, plain.get("sentAt"), plain.get("writeKey"), _originals(body))
+    return Parsed(items, plain.get("sentAt"), plain.get("writeKey"), hygiene.originals(body, "batch"))
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -112,17 +111,6 @@ def _raw(row: dict[str, Any], shared: dict[str, Any]) -> RawTouchpoint:
     if shared and (raw.context is None or raw.context == [] or isinstance(raw.context, dict)):
         raw.context = {**shared, **(raw.context or {})}
     return raw
-
-
-def _originals(body: bytes) -> Callable[[int], bytes]:
-    """Splits the body when the first original is asked for."""
-    found: list[bytes] = []
-
-    def original(index: int) -> bytes:
-        found.extend([] if found else hygiene.members(body, "batch"))
-        return found[index] if index < len(found) else body
-
-    return original
 
 
 def _single(type_: str) -> Dialect:
