@@ -125,7 +125,7 @@ def _data_of(event: Event, clean: bool) -> tuple[Any, bool]:
     if encoded is None:
         return event.get("data"), clean
     try:
-        data, clean_too = _data(b64decode(encoded), media if isinstance(media, str) else "")
+        data, clean_too = _data(b64decode(encoded, validate=True), media if isinstance(media, str) else "")
     except (TypeError, ValueError, Refusal):
         return encoded, clean
     return data, clean and clean_too

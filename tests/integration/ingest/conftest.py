@@ -32,9 +32,9 @@ ROOT = Path(__file__).parents[3]
 SOURCES = """
 sources:
   - {name: shop, kind: browser, write_keys: [shop-key], channel: web}
-  - {name: till, kind: server, write_keys: [till-key], channel: store}
+  - {name: till, kind: server, write_keys: [till-key], channel: store, app_ids: ["/till/7", "/till/8"]}
   - {name: slow, kind: server, write_keys: [slow-key], rate: 5/hour}
-  - {name: own-pages, kind: browser, write_keys: [own-key], origins: ["https://own.example"]}
+  - {name: own-pages, kind: browser, write_keys: [own-key], origins: ["https://own.example"], app_ids: [own-app]}
 """
 READERS = """
 readers:

@@ -20,7 +20,7 @@ async def test_every_preflight_is_answered_without_a_key(anybody: httpx.AsyncCli
         "access-control-allow-origin": "https://page.example",
         "access-control-allow-credentials": "true",
         "access-control-expose-headers": "Retry-After",
-        "access-control-allow-methods": "GET,POST,OPTIONS",
+        "access-control-allow-methods": "GET,POST,PUT,OPTIONS",
         "access-control-allow-headers": "authorization,x-new",
         "access-control-max-age": "86400",
     }

@@ -12,11 +12,12 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
-from services.ingest.dialects import jitsu, pixel, posthog
+from services.ingest.dialects import cloudevents, jitsu, pixel, posthog, snowplow
 from services.ingest.routes import ROUTES
 from tests.integration.ingest.conftest import Service
 
 HIDDEN = {"/beacon/v1/batch"} | posthog.ROUTES.keys() | jitsu.ROUTES.keys() | pixel.ROUTES.keys()
+HIDDEN |= snowplow.ROUTES.keys() | cloudevents.ROUTES.keys()
 
 
 def test_nothing_that_may_be_sent_breaks_it(service: Service) -> None:

@@ -13,8 +13,8 @@ import httpx
 import pytest
 import zstandard
 
-from services.ingest.api import MAX_TOUCHPOINTS
 from services.ingest.body import MAX_BODY
+from services.ingest.dialects.dialect import MAX_TOUCHPOINTS
 from shared.touchpoint import TOUCHPOINTS
 from tests.integration.ingest.conftest import Written, basic, fresh, track
 
