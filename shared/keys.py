@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import re
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from shared.touchpoint import CHANNELS
 
@@ -16,7 +26,14 @@ DEMO_KEYS = frozenset(("demo-write", "demo-read"))
 Scope = Literal["metrics", "profiles", "admin"]
 _HASHED = re.compile(r"sha256:[0-9a-f]{64}")
 _RATE = re.compile(r"(\d+)\s*/\s*(second|minute|hour|day)")
-Key = Annotated[str, Field(min_length=1)]
+_Text = Annotated[str, Field(min_length=1)]
+
+
+def _with_zone(given: Any) -> Any:
+    """YAML reads dates and times by itself; without a zone they are UTC."""
+    if type(given) is date:
+        return datetime.combine(given, time(), UTC)
+    return given.replace(tzinfo=UTC) if isinstance(given, datetime) and given.tzinfo is None else given
 
 
 def hashed(key: str) -> str:
@@ -26,6 +43,22 @@ def hashed(key: str) -> str:
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EndingKey(_Strict):
+    """A key that ends: replaced, it goes on beside the new one until then."""
+
+    key: _Text
+    until: Annotated[AwareDatetime, BeforeValidator(_with_zone)]
+
+
+Key = _Text | EndingKey
+
+
+def _hashes(keys: list[_Text | EndingKey]) -> dict[str, datetime | None]:
+    """Each key hashed, and when it ends."""
+    pairs = ((k.key, k.until) if isinstance(k, EndingKey) else (k, None) for k in keys)
+    return {k if _HASHED.fullmatch(k) else hashed(k): until for k, until in pairs}
 
 
 class Source(_Strict):
@@ -56,7 +89,12 @@ class Source(_Strict):
     @property
     def keys(self) -> frozenset[str]:
         """Its write keys, hashed."""
-        return frozenset(k if _HASHED.fullmatch(k) else hashed(k) for k in self.write_keys)
+        return frozenset(_hashes(self.write_keys))
+
+    @property
+    def ends(self) -> dict[str, datetime]:
+        """When those of its keys end that do, by hash."""
+        return {key: until for key, until in _hashes(self.write_keys).items() if until is not None}
 
 
 class Reader(_Strict):
@@ -69,7 +107,12 @@ class Reader(_Strict):
     @property
     def keys(self) -> frozenset[str]:
         """Its read keys, hashed."""
-        return frozenset(k if _HASHED.fullmatch(k) else hashed(k) for k in self.key_list)
+        return frozenset(_hashes(self.key_list))
+
+    @property
+    def ends(self) -> dict[str, datetime]:
+        """When those of its keys end that do, by hash."""
+        return {key: until for key, until in _hashes(self.key_list).items() if until is not None}
 
 
 class _Named(_Strict):

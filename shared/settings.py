@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     throughline_config: Path = Field(
         Path("deploy/config"), description="folder with sources.yaml, readers.yaml, identity.yaml and maps/"
     )
+    throughline_reload_seconds: float = Field(
+        5.0, gt=0, description="how often the configuration's files are looked at for changes; SIGHUP: at once"
+    )
     throughline_host: str = Field("127.0.0.1", description="address to listen on")
     throughline_allow_demo_keys: bool = Field(
         False, description="1 lets a process that listens beyond loopback accept the published demo keys"

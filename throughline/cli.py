@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "verify": ("maintenance", "verify"),
     "replay": ("maintenance", "replay"),
     "deadletters": ("deadletters", "app"),
+    "keys": ("keys", "app"),
     "links": ("links", "app"),
     "maps": ("maps", "app"),
     "settings": ("settings", "show"),

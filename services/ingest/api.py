@@ -11,17 +11,18 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import structlog
+from prometheus_client import Counter
 
 from services.ingest.accept import Accepted, Intake, accept
 from services.ingest.body import MAX_BODY, decompress
+from services.ingest.configuration import Configuration
 from services.ingest.cors import HeaderList, answer_headers, preflight_headers
 from services.ingest.dialects.dialect import Answer, Dialect, Outcome, problem, told
 from services.ingest.dialects.raw import Parsed
 from services.ingest.encode import rejected_record, touchpoint_record
 from services.ingest.errors import Refusal
 from services.ingest.reasons import Rejection
-from services.ingest.routes import ROUTES
-from services.ingest.sources import Sender, Senders, key_of
+from services.ingest.sources import Sender, key_of
 from services.ingest.telemetry import Telemetry
 from services.ingest.times import Arrival
 from shared.eventlog.port import Appender, LogUnavailable, Record
@@ -133,20 +134,26 @@ class Tracking:
     """Answers the tracking paths and every preflight; hands everything else to ``rest``, with CORS headers."""
 
     def __init__(
-        self, senders: Senders, rules: IdentityRules, appender: Appender, *, limits: Limits, edge: Edge,
+        self, configuration: Configuration, rules: IdentityRules, appender: Appender, *, limits: Limits, edge: Edge,
         telemetry: Telemetry, rest: App,
     ) -> None:  # fmt: skip
-        self._senders, self._rules, self._appender, self._edge = senders, rules, appender, edge
+        self._rules, self._appender, self._edge = rules, appender, edge
         self._telemetry, self._rest = telemetry, rest
         self._in_flight = in_flight = InFlight(limits)
         telemetry.in_flight.set_function(lambda: in_flight.requests)
         telemetry.in_flight_bytes.set_function(lambda: in_flight.bytes)
-        self._accepted = {name: telemetry.accepted.labels(name) for name in senders.names}
+        self._accepted: dict[str, Counter] = {}
+        self.configure(configuration)
+
+    def configure(self, configuration: Configuration) -> None:
+        """From now on. The sources of before are still counted: requests of theirs may be on their way."""
+        self.configuration = configuration
+        self._accepted |= {name: self._telemetry.accepted.labels(name) for name in configuration.senders.names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._rest(scope, receive, send)
-        elif (dialect := ROUTES.get(scope["path"])) is not None and scope["method"] != "OPTIONS":
+        elif (dialect := self.configuration.routes.get(scope["path"])) is not None and scope["method"] != "OPTIONS":
             await self._track(dialect, Request(scope, receive), send)
         elif scope["method"] == "OPTIONS":
             await _send(send, 200, preflight_headers(dict(scope["headers"])), b"")
@@ -269,7 +276,8 @@ class Tracking:
 
     def _sender(self, request: Request, parsed: Parsed, at_most: int) -> Sender:
         """Who sends this, if he may, now, from there, so much."""
-        sender = self._senders.find(key_of(request.headers, request.query, parsed.write_key), parsed.app_id)
+        key = key_of(request.headers, request.query, parsed.write_key)
+        sender = self.configuration.senders.find(key, parsed.app_id)
         origin = request.origin.decode("latin-1") if request.origin is not None else None
         if not sender.takes_from(origin):
             raise Refusal("origin_forbidden")

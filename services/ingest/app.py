@@ -8,7 +8,8 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
@@ -16,6 +17,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -23,11 +25,11 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from services.ingest import clients, commands, docs
 from services.ingest.api import App, Edge, Limits, Tracking
-from services.ingest.commands import Admins, Room
+from services.ingest.commands import Room
+from services.ingest.configuration import Configuration, configuration
 from services.ingest.errors import MEDIA_TYPE, Refusal
 from services.ingest.log import Log
 from services.ingest.settings import IngestSettings
-from services.ingest.sources import Senders
 from services.ingest.telemetry import Telemetry
 from shared.eventlog.group_commit import Limits as AppendLimits
 from shared.eventlog.open import open_admin, open_appender
@@ -37,6 +39,7 @@ from shared.identifiers import load_identity
 from shared.keys import Reader, Source, has_demo_key, load_readers, load_sources
 from shared.logs import configure
 from shared.migrations import migrate
+from shared.reloading import ReloadGauges, Reloading
 
 KEEP_ALIVE_SECONDS: Final = 90
 DRAIN_SECONDS: Final = 20
@@ -46,43 +49,72 @@ _log = structlog.get_logger(__name__)
 async def serve(settings: IngestSettings) -> None:
     """Takes touchpoints until SIGTERM or SIGINT, then drains; ValueError in a sentence if it is misconfigured."""
     configure(settings.log_level, settings.log_format)
-    sources, readers = load_sources(settings.throughline_config), load_readers(settings.throughline_config)
-    refuse_demo_keys(settings, sources, readers)
+    edge = the_edge()
+    first = read_configuration(settings, edge)
     if not settings.kafka_bootstrap_servers and settings.database_url is not None:
         await migrate(settings.database_url)
     limits = AppendLimits(timeout=settings.ingest_append_seconds)
     log = Log(open_appender(settings, limits), open_admin(settings), settings.kafka_partitions)
-    app = build(settings, sources=sources, readers=readers, appender=log, checks={"log": log.check})
-    opening = asyncio.create_task(log.open())
+    ingest = build(settings, first, edge=edge, appender=log, checks={"log": log.check})
+    reloading = Reloading(
+        settings.throughline_config,
+        lambda: read_configuration(settings, edge, ingest.tracking.configuration),
+        ingest.configure,
+        ReloadGauges(ingest.registry),
+    )
+    beside = [asyncio.create_task(log.open()), asyncio.create_task(reloading.run(settings.throughline_reload_seconds))]
     try:
-        await _run(app, settings)
+        await _run(ingest.tracking, settings, reloading.wake)
     finally:
-        opening.cancel()
-        await asyncio.gather(opening, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         await log.stop()
 
 
+def read_configuration(settings: IngestSettings, edge: Edge, before: Configuration | None = None) -> Configuration:
+    """What the files say now; ValueError in a sentence if that cannot be."""
+    sources, readers = load_sources(settings.throughline_config), load_readers(settings.throughline_config)
+    refuse_demo_keys(settings, sources, readers)
+    return configuration(sources, readers, edge.now, before)
+
+
+@dataclass(frozen=True, slots=True)
+class Ingest:
+    """The service: the tracking paths in front, FastAPI behind."""
+
+    tracking: Tracking
+    behind: FastAPI
+    registry: CollectorRegistry
+
+    def configure(self, fresh: Configuration) -> None:
+        """Puts a configuration in force, between two requests."""
+        self.tracking.configure(fresh)
+        self.behind.state.senders = fresh.senders
+        self.behind.state.room = replace(self.behind.state.room, admins=fresh.admins)
+
+
 def build(
-    settings: IngestSettings, *, sources: list[Source], readers: list[Reader], appender: Appender,
-    checks: dict[str, Check],
-) -> Tracking:  # fmt: skip
-    """The app over a log: the tracking paths in front, FastAPI behind."""
+    settings: IngestSettings, first: Configuration, *, edge: Edge, appender: Appender, checks: dict[str, Check]
+) -> Ingest:
+    """The service over a log."""
     telemetry = Telemetry()
-    senders, rules, edge = Senders(sources), load_identity(settings.throughline_config), the_edge()
+    rules = load_identity(settings.throughline_config)
     limits = Limits(settings.ingest_max_requests, settings.ingest_max_bytes, settings.ingest_body_seconds)
     behind = FastAPI(
         title="Throughline ingest", version="1", description="Takes touchpoints, and commands about identity.",
         redirect_slashes=False,  # a redirect turns a POST into a GET and loses its body
     )  # fmt: skip
-    behind.state.room = Room(Admins(readers), appender, rules, edge)
-    behind.state.senders = senders
+    behind.state.room = Room(first.admins, appender, rules, edge)
+    behind.state.senders = first.senders
     behind.include_router(commands.router)
     behind.include_router(clients.router)
     behind.router.routes.extend(health_routes(checks, telemetry.registry))
     _handle_refusals(behind, telemetry)
     _document(behind)
     proxied = cast("App", ProxyHeadersMiddleware(cast("Any", behind)))
-    return Tracking(senders, rules, appender, limits=limits, edge=edge, telemetry=telemetry, rest=proxied)
+    tracking = Tracking(first, rules, appender, limits=limits, edge=edge, telemetry=telemetry, rest=proxied)
+    return Ingest(tracking, behind, telemetry.registry)
 
 
 def the_edge() -> Edge:
@@ -174,7 +206,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _run(app: Tracking, settings: IngestSettings) -> None:
+async def _run(app: Tracking, settings: IngestSettings, reload: Callable[[], None]) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)  # what a request makes has no cycles and dies with it
@@ -196,6 +228,7 @@ async def _run(app: Tracking, settings: IngestSettings) -> None:
     loop = asyncio.get_running_loop()
     for stop in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(stop, lambda: setattr(server, "should_exit", True))
+    loop.add_signal_handler(signal.SIGHUP, reload)
     await server.serve()
     if not server.started:
         raise ValueError(f"port {settings.ingest_port} of {settings.throughline_host} cannot be listened on")

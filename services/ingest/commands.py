@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -10,34 +9,16 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.ingest.admins import Admins
 from services.ingest.api import Edge
 from services.ingest.encode import command_record
-from services.ingest.errors import Refusal
 from services.ingest.revocations import revocation, withdrawal
 from shared.eventlog.port import Appender
 from shared.identifiers import IdentityRules
-from shared.keys import Reader, hashed
 from shared.touchpoint import TOUCHPOINTS, Command
 
 router = APIRouter(tags=["commands"])
 _Text = Annotated[str, Field(max_length=2000)]
-
-
-class Admins:
-    """The read keys that may command."""
-
-    def __init__(self, readers: Iterable[Reader]) -> None:
-        self._may = {key: "admin" in reader.scopes for reader in readers for key in reader.keys}
-
-    def check(self, key: str | None) -> None:
-        """Raises Refusal unless the key has the scope admin."""
-        if not key:
-            raise Refusal("key_missing", "no read key: send one as Authorization: Bearer <read key>")
-        may = self._may.get(hashed(key))
-        if may is None:
-            raise Refusal("key_unknown")
-        if not may:
-            raise Refusal("scope_missing")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from services.ingest.dialects import cloudevents, jitsu, pixel, posthog, segment, snowplow
 from services.ingest.dialects.dialect import Dialect
+from shared.keys import Source
 
 
 def with_slashes(routes: dict[str, Dialect]) -> dict[str, Dialect]:
@@ -16,3 +18,8 @@ def with_slashes(routes: dict[str, Dialect]) -> dict[str, Dialect]:
 ROUTES: Final = with_slashes(
     segment.ROUTES | posthog.ROUTES | jitsu.ROUTES | pixel.ROUTES | snowplow.ROUTES | cloudevents.ROUTES
 )
+
+
+def routes(sources: Sequence[Source]) -> Mapping[str, Dialect]:
+    """By path the dialect, as the configured sources want it."""
+    return ROUTES

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from functools import lru_cache
 from typing import TypeGuard
 
@@ -30,21 +31,32 @@ class Sender:
 
 
 class Senders:
-    """All sources, found by write key, or by app id where clients have no key."""
+    """All sources, found by write key, or by app id where clients have no key. What of its rate a source has used is
+    taken over from the senders ``before``."""
 
-    def __init__(self, sources: Iterable[Source]) -> None:
-        senders = [Sender(source, bucket_of(source.rate)) for source in sources]
-        self.names = [source.source.name for source in senders]
+    def __init__(
+        self, sources: Iterable[Source], now: Callable[[], datetime], before: Senders | None = None
+    ) -> None:  # fmt: skip
+        self._by_name = {source.name: Sender(source, _bucket(source, before)) for source in sources}
+        senders, self.names = self._by_name.values(), list(self._by_name)
         self._by_key = {key: sender for sender in senders for key in sender.source.keys}
         self._by_app = {app_id: sender for sender in senders for app_id in sender.source.app_ids}
+        self._ends = {key: end for sender in senders for key, end in sender.source.ends.items()}
+        self._now = now
+
+    def named(self, name: str) -> Sender | None:
+        """The sender of this name, if it is still configured."""
+        return self._by_name.get(name)
 
     def find(self, key: str | None, app_id: object = None) -> Sender:
         """The sender whose key this is; without a key, the one whose app id. Raises Refusal."""
         if not key:
             return self._of_app(app_id)
-        sender = self._by_key.get(_hashed(key))
+        sender = self._by_key.get(found := _hashed(key))
         if sender is None:
             raise Refusal("key_unknown")
+        if found in self._ends and self._now() >= self._ends[found]:
+            raise Refusal("key_ended")
         return sender
 
     def _of_app(self, app_id: object) -> Sender:
@@ -54,6 +66,11 @@ class Senders:
         if sender is None:
             raise Refusal("key_unknown", f"no write key, and no source has {app_id[:100]!r} among its app_ids")
         return sender
+
+
+def _bucket(source: Source, before: Senders | None) -> Bucket | None:
+    old = before.named(source.name) if before is not None else None
+    return old.bucket if old is not None and old.source.rate == source.rate else bucket_of(source.rate)
 
 
 def key_of(headers: Mapping[bytes, bytes], query: Mapping[str, str], in_body: object) -> str | None:

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import structlog
 import uvicorn
@@ -40,6 +42,7 @@ from shared.identifiers import load_identity
 from shared.keys import Reader, has_demo_key, load_readers, load_sources
 from shared.logs import configure
 from shared.migrations import migrate
+from shared.reloading import ReloadGauges, Reloading
 from shared.touchpoint import EPOCH, SECOND, moment
 
 STREAM_SECONDS = 1.0
@@ -51,19 +54,45 @@ _log = structlog.get_logger(__name__)
 async def serve(settings: MetricsSettings) -> None:
     """Answers until SIGTERM or SIGINT, then drains; ValueError in a sentence if it is misconfigured."""
     configure(settings.log_level, settings.log_format)
-    readers = load_readers(settings.throughline_config)
-    refuse_demo_keys(settings, readers)
+    readers = read_readers(settings)
     url = settings.database_url
     if url is None:
         raise ValueError("DATABASE_URL is not set; `throughline metrics` finds the embedded PostgreSQL by itself")
     await migrate(url)
     database = await connect(url, settings.metrics_connections, settings.metrics_statement_seconds)
     live = Live(STREAM_SECONDS)
+    app = build(settings, readers, database, live)
+    reloading = Reloading(
+        settings.throughline_config,
+        lambda: read_readers(settings),
+        lambda fresh: admit(app, fresh),
+        ReloadGauges(app.state.telemetry.registry),
+    )
+    watching = asyncio.create_task(reloading.run(settings.throughline_reload_seconds))
     try:
-        await _run(build(settings, readers, database, live), settings, live)
+        await _run(app, settings, live, reloading.wake)
     finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
         await live.stop()
         await database.close()
+
+
+def read_readers(settings: MetricsSettings) -> list[Reader]:
+    """Who may ask, as `readers.yaml` says now; ValueError in a sentence if that cannot be."""
+    readers = load_readers(settings.throughline_config)
+    refuse_demo_keys(settings, readers)
+    return readers
+
+
+def admit(app: FastAPI, readers: list[Reader]) -> None:
+    """From the next request on these may ask, and nobody else."""
+    app.state.room = replace(app.state.room, access=Access(readers, now_utc))
+
+
+def now_utc() -> datetime:
+    """The present instant."""
+    return datetime.now(UTC)
 
 
 def build(settings: MetricsSettings, readers: list[Reader], database: Database, live: Live) -> FastAPI:
@@ -77,10 +106,11 @@ def build(settings: MetricsSettings, readers: list[Reader], database: Database, 
         description="Live customer journeys: how many are where, who converts, where do they leave.",
         responses=PROBLEMS,
     )
+    app.state.telemetry = telemetry
     app.state.room = Room(
         database=database,
         catalogues=Catalogues(database, sources, time.monotonic),
-        access=Access(readers),
+        access=Access(readers, now_utc),
         rules=load_identity(settings.throughline_config),
         live=live,
         clock=clock,
@@ -140,7 +170,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _run(app: FastAPI, settings: MetricsSettings, live: Live) -> None:
+async def _run(app: FastAPI, settings: MetricsSettings, live: Live, reload: Callable[[], None]) -> None:
     server = _Server(
         uvicorn.Config(
             app,
@@ -161,8 +191,9 @@ async def _run(app: FastAPI, settings: MetricsSettings, live: Live) -> None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop)
+    loop.add_signal_handler(signal.SIGHUP, reload)
     try:
         await server.serve()
     finally:
-        for name in (signal.SIGTERM, signal.SIGINT):
+        for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(name)

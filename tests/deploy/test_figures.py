@@ -18,6 +18,7 @@ from services.ingest.telemetry import Telemetry as Ingest
 from services.metrics.telemetry import Telemetry as Metrics
 from services.stitcher.telemetry import Telemetry as Stitcher
 from shared.health import health_routes
+from shared.reloading import ReloadGauges
 from tests.deploy.promql import labels_of, metrics_of
 from tests.deploy.stack import ROOT, services
 
@@ -34,6 +35,7 @@ def told() -> dict[str, set[str]]:
     series: dict[str, set[str]] = {}
     for telemetry in (Ingest(), Stitcher(), Metrics()):
         health_routes({}, telemetry.registry)
+        ReloadGauges(telemetry.registry)
         series |= _series(telemetry.registry)
     return series
 

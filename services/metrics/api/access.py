@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
@@ -20,8 +21,11 @@ Credentials = Annotated[
 class Access:
     """The scopes of each read key."""
 
-    def __init__(self, readers: Iterable[Reader]) -> None:
-        self._scopes = {key: frozenset(reader.scopes) for reader in readers for key in reader.keys}
+    def __init__(self, readers: Iterable[Reader], now: Callable[[], datetime]) -> None:
+        known = list(readers)
+        self._scopes = {key: frozenset(reader.scopes) for reader in known for key in reader.keys}
+        self._ends = {key: end for reader in known for key, end in reader.ends.items()}
+        self._now = now
 
     def check(self, key: str | None, scope: Scope) -> None:
         """Raises the refusal unless the key may."""
@@ -29,8 +33,13 @@ class Access:
         if scopes is None:
             what = "is missing" if key is None else "is not known"
             raise Problem("unauthenticated", f"the read key {what}; send one as Authorization: Bearer <read key>")
+        if self._has_ended(hashed(key or "")):
+            raise Problem("unauthenticated", "the read key has been replaced and is no longer taken")
         if scope not in scopes:
             raise Problem("scope_missing", f"this read key lacks the scope {scope}")
+
+    def _has_ended(self, key: str) -> bool:
+        return key in self._ends and self._now() >= self._ends[key]
 
 
 def may(scope: Scope) -> Callable[[Request, HTTPAuthorizationCredentials | None], Awaitable[None]]:

@@ -19,7 +19,7 @@ def run(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("THROUGHLINE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("THROUGHLINE_CONFIG", str(ROOT / "deploy" / "config"))
 
-    def call(*words: str | Path) -> Result:
-        return CliRunner().invoke(app, [str(word) for word in words])
+    def call(*words: str | Path, typed: str | None = None) -> Result:
+        return CliRunner().invoke(app, [str(word) for word in words], input=typed)
 
     return call

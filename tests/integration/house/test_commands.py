@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.keys import hashed
 from tests.support.pipeline import ROOT
 from tests.support.postgres import sibling
 from throughline.settings import rows
@@ -90,3 +91,10 @@ def test_a_database_that_is_not_as_it_should_be_is_said(
     done = run("verify")
     assert done.exit_code == 1
     assert sentence in done.stderr
+
+
+def test_a_new_key_comes_with_its_hash(run: Any) -> None:
+    key, digest = (line.split()[1] for line in run("keys", "new").stdout.splitlines())
+    assert hashed(key) == digest
+    assert run("keys", "hash", typed=f"{key}\n").stdout.strip() == digest
+    assert run("keys", "hash", typed="").exit_code == 2

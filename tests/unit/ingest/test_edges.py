@@ -53,7 +53,7 @@ def test_the_key_is_found_in_this_order(
 
 
 def test_a_sender_is_found_by_plain_and_by_hashed_keys() -> None:
-    senders = Senders([Source(name="shop", kind="server", write_keys=["k1", hashed("k2")])])
+    senders = Senders([Source(name="shop", kind="server", write_keys=["k1", hashed("k2")])], lambda: AT)
     assert {senders.find(key).source.name for key in ("k1", "k2")} == {"shop"}
     for key, code in ((None, "key_missing"), ("", "key_missing"), (hashed("k2"), "key_unknown")):
         with pytest.raises(Refusal) as refused:
@@ -63,7 +63,7 @@ def test_a_sender_is_found_by_plain_and_by_hashed_keys() -> None:
 
 def test_a_source_takes_from_its_origins_only() -> None:
     source = Source(name="shop", kind="browser", write_keys=["k"], origins=["https://shop.example/"])
-    sender = Senders([source]).find("k")
+    sender = Senders([source], lambda: AT).find("k")
     assert sender.takes_from("https://Shop.example")
     assert sender.takes_from(None)
     assert not sender.takes_from("https://other.example")

@@ -1,0 +1,31 @@
+"""What `sources.yaml` and `readers.yaml` say, as requests need it: made whole, and replaced as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.ingest.admins import Admins
+from services.ingest.dialects.dialect import Dialect
+from services.ingest.routes import routes
+from services.ingest.sources import Senders
+from shared.keys import Reader, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Who may send, who may command, and what is spoken where. A request is worked on with one of these to its end."""
+
+    senders: Senders
+    admins: Admins
+    routes: Mapping[str, Dialect]
+
+
+def configuration(
+    sources: Sequence[Source], readers: Sequence[Reader], now: Callable[[], datetime],
+    before: Configuration | None = None,
+) -> Configuration:  # fmt: skip
+    """Rates that did not change go on as they stand in the configuration ``before``."""
+    senders = Senders(sources, now, before.senders if before else None)
+    return Configuration(senders, Admins(readers, now), routes(sources))
