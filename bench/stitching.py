@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -13,7 +16,7 @@ from pathlib import Path
 import asyncpg
 
 from bench.load import flat_out, request
-from bench.processes import CONFIG, Machinery, Running, spent
+from bench.processes import CONFIG, ROOT, Machinery, Running, spent
 from bench.result import Line, Scale
 from bench.workload import Workload, bodies, now
 
@@ -25,6 +28,7 @@ async def measure(home: Path, scale: Scale) -> list[Line]:
     return [
         *await _variant(home / "slim", scale, full=False, maps=1),
         *await _variant(home / "full", scale, full=True, maps=2),
+        *await _baseline(home / "baseline", scale.touchpoints // 100, scale.customers // 100),
     ]
 
 
@@ -49,6 +53,26 @@ async def _variant(home: Path, scale: Scale, *, full: bool, maps: int) -> list[L
         Line(NAME, f"{what}: CPU", total, "CPU-s per million", aims[0], aims[1], note=f"{split}; {start}"),
         Line(NAME, f"{what}: rate", scale.touchpoints / took, "touchpoints/s", rates[0], rates[1], more_is_better=True),
         Line(NAME, f"{what}: memory of the stitcher", peak / 1e6, "MB"),
+    ]
+
+
+async def _baseline(home: Path, touchpoints: int, customers: int) -> list[Line]:
+    """An ORM transaction for each touchpoint, on a hundredth of them."""
+    async with prepared(home, touchpoints, customers, full=False, maps=1) as (machinery, postgres):
+        with spent(postgres) as database:
+            started, before = time.perf_counter(), os.times()
+            words = [sys.executable, "-m", "bench.baselines.stitcher", str(touchpoints)]
+            await asyncio.to_thread(subprocess.run, words, env=os.environ | machinery.environment, cwd=ROOT, check=True)
+            took, after = time.perf_counter() - started, os.times()
+    own = after.children_user + after.children_system - before.children_user - before.children_system
+    million = touchpoints / 1e6
+    split = (
+        f"processor {own / million:.0f} + PostgreSQL {database['postgres'] / million:.0f}; {touchpoints} touchpoints"
+    )
+    total = (own + database["postgres"]) / million
+    return [
+        Line(NAME, "baseline, an ORM transaction each: CPU", total, "CPU-s per million", note=split),
+        Line(NAME, "baseline, an ORM transaction each: rate", touchpoints / took, "touchpoints/s"),
     ]
 
 
@@ -84,8 +108,8 @@ async def put(port: int, lines: Iterable[bytes], size: int = 1000) -> None:
         raise RuntimeError(f"ingest answered {dict(tally.statuses)}, {tally.lost} not at all")
 
 
-async def stitched(machinery: Machinery, stitcher: Running, touchpoints: int) -> None:
-    """Waits until the tables say that so many touchpoints of the log are in."""
+async def stitched(machinery: Machinery, stitcher: Running, touchpoints: int, every: float = 0.1) -> None:
+    """Waits, looking ``every`` so many seconds, until the tables say that so many touchpoints of the log are in."""
     connection = await asyncpg.connect(machinery.environment["DATABASE_URL"])
     try:
         while True:
@@ -94,7 +118,7 @@ async def stitched(machinery: Machinery, stitcher: Running, touchpoints: int) ->
                 return
             if not stitcher.tree():
                 raise RuntimeError(f"the stitcher ended: see {machinery.home / 'stitcher.log'}")
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(every)
     finally:
         await connection.close()
 
