@@ -184,7 +184,7 @@ class Tracking:
             return
         try:
             if request.method not in dialect.methods:
-                raise Refusal("method_not_allowed", f"touchpoints are sent with {' or '.join(sorted(dialect.methods))}")
+                raise _not_allowed(dialect)
             answer = await self._take(dialect, request)
         except Refusal as refusal:
             await self._refuse(send, request, refusal, dialect)
@@ -333,6 +333,12 @@ class Tracking:
         if refusal.status >= 500:
             _log.warning("a tracking request was refused", code=refusal.code, why=why or refusal.detail)
         await _answer(send, dialect.refuse(refusal) if dialect else problem(refusal), request.origin)
+
+
+def _not_allowed(dialect: Dialect) -> Refusal:
+    methods = sorted(dialect.methods)
+    detail = f"touchpoints are sent with {' or '.join(methods)}"
+    return Refusal("method_not_allowed", detail, allowed=", ".join((*methods, "OPTIONS")))
 
 
 def _touchpoints(accepted: list[Accepted], traceparent: bytes, source: str) -> list[Record]:

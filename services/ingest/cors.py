@@ -42,4 +42,4 @@ def _handshake(headers: Mapping[bytes, bytes]) -> HeaderList:
     origin = headers.get(b"webhook-request-origin")
     if origin is None:
         return []
-    return [(b"webhook-allowed-origin", origin), (b"webhook-allowed-rate", b"*"), (b"allow", b"POST, PUT, OPTIONS")]
+    return [(b"webhook-allowed-origin", origin), (b"webhook-allowed-rate", b"*")]

@@ -40,12 +40,14 @@ REFUSALS: Final[dict[str, tuple[int, str]]] = {
 
 @dataclass(eq=False)
 class Refusal(Exception):
-    """A request that is answered with an error: one of REFUSALS, seconds to wait, members to add to the answer."""
+    """A request that is answered with an error: one of REFUSALS, seconds to wait, members to add to the answer,
+    and for method_not_allowed what is allowed."""
 
     code: str
     detail: str | None = None
     retry_after: float | None = None
     more: dict[str, Any] = field(default_factory=dict)
+    allowed: str = "POST, OPTIONS"
 
     @property
     def status(self) -> int:
@@ -57,7 +59,7 @@ class Refusal(Exception):
         if self.status == 401:
             return [(b"www-authenticate", b'Bearer realm="throughline"')]  # Basic would make browsers ask their users
         if self.status == 405:
-            return [(b"allow", b"POST, OPTIONS")]
+            return [(b"allow", self.allowed.encode())]
         if self.status in (429, 503):
             return [(b"retry-after", str(max(1, math.ceil(self.retry_after or 1))).encode())]
         return []

@@ -6,10 +6,12 @@ nothing else where another try would end the same.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -25,6 +27,7 @@ from services.ingest.reasons import Rejection, rejection
 Payload = Mapping[str, Any]
 SMALLEST: Final = 256  # bytes of the smallest event that a tracker writes, so that 5 MiB are never too many events
 _FOR_GOOD: Final = {404: 422, 405: 422, 413: 422, 415: 422, 429: 503}
+_SIZE: Final = re.compile(r"([0-9]{1,9})x([0-9]{1,9})")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 PAGE: Final = {"url": "url", "refr": "referrer", "page": "title"}
@@ -46,7 +49,7 @@ ENTITIES: Final = ("cx", "co")
 USER: Final = ("uid", "duid", "nuid", "tnuid")
 FROM_THE_NETWORK: Final = ("ip", "nuid", "tnuid")  # not used for who asks to be anonymous (`SP-Anonymous`)
 PLACED: Final = frozenset(
-    ("e", "eid", "dtm", "stm", "ttm", "tv", "se_ac", "writeKey", *USER, *EVENT, *ENTITIES, *PAGE, *CONTEXT, *SCREEN,
+    ("e", "eid", "dtm", "stm", "ttm", "tv", "se_ac", *USER, *EVENT, *ENTITIES, *PAGE, *CONTEXT, *SCREEN,
      *PING, *STRUCTURED, *TRANSACTION, *ITEM)
 )  # fmt: skip
 
@@ -57,6 +60,7 @@ class _Payloads(msgspec.Struct, gc=False):
     data: list[dict[str, Scalar]]
 
 
+_ENCODE: Final = msgspec.json.Encoder().encode
 _PAYLOADS: Final = msgspec.json.Decoder(_Payloads)
 _DOCUMENT: Final = msgspec.json.Decoder(FreeObject)
 _NUMBER: Final[msgspec.json.Decoder[int | float]] = msgspec.json.Decoder(Integer | float)
@@ -72,10 +76,10 @@ def parse_post(call: Call) -> Parsed:
 
 
 def parse_get(call: Call) -> Parsed:
-    """One event, as a query."""
-    row = dict(call.query)
+    """One event, as a query; kept like a member of `data` if it is rejected."""
+    row = {name: value for name, value in call.query.items() if name != "writeKey"}
     raw = _raw(row, False, _is_anonymous(call), _user_agent(call))
-    return Parsed([raw], None, None, lambda _: urlencode(row).encode(), app_id=_app_id([row]))
+    return Parsed([raw], None, None, lambda _: _ENCODE(row), app_id=_app_id([row]))
 
 
 def _rows(body: bytes) -> tuple[list[Any], bool]:
@@ -172,14 +176,18 @@ def _address(url: Any) -> dict[str, str]:
 
 
 def _screen(sent: Payload) -> dict[str, int]:
-    """`1920x1080`"""
     screen: dict[str, int] = {}
     for name, sides in SCREEN.items():
         text = sent.get(name)
-        lengths = text.split("x") if type(text) is str else []
-        if len(lengths) == 2 and all(length.isascii() and length.isdigit() and len(length) < 10 for length in lengths):
-            screen.update(zip(sides, map(int, lengths), strict=True))
+        screen.update(zip(sides, _size(text) if type(text) is str else (), strict=False))
     return screen
+
+
+@lru_cache(maxsize=1024)
+def _size(text: str) -> tuple[int, ...]:
+    """`1920x1080`; nothing for what is no size."""
+    found = _SIZE.fullmatch(text)
+    return (int(found[1]), int(found[2])) if found else ()
 
 
 def _add_entities(raw: RawTouchpoint, context: dict[str, Any], sent: Payload) -> None:
