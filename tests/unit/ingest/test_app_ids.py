@@ -9,12 +9,14 @@ import pytest
 from services.ingest.errors import Refusal
 from services.ingest.sources import Senders
 from shared.keys import Source, load_sources
+from tests.support.sent import AT
 
 SENDERS = Senders(
     [
         Source(name="shop", kind="browser", write_keys=["k1"], app_ids=["app1", "app2"]),
         Source(name="till", kind="server", write_keys=["k2"]),
-    ]
+    ],
+    lambda: AT,
 )
 
 
