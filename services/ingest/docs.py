@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from services.ingest.dialects.segment import BATCHES, CALLS
+from services.ingest.docs_dialects import PIXELS, POSTS, SCHEMAS
 from services.ingest.errors import REFUSALS, Refusal
 from services.ingest.reasons import REASONS
 
@@ -84,7 +85,7 @@ def extend(schema: dict[str, Any]) -> dict[str, Any]:
     """The app's OpenAPI with the tracking paths, and every refusal on every path."""
     components = schema.setdefault("components", {})
     components.setdefault("schemas", {}).update(
-        {"Touchpoint": _TOUCHPOINT, "Batch": _batch(), "Answer": _ANSWER, "Problem": _PROBLEM}
+        {"Touchpoint": _TOUCHPOINT, "Batch": _batch(), "Answer": _ANSWER, "Problem": _PROBLEM, **SCHEMAS}
     )
     components.setdefault("securitySchemes", {}).update(_KEYS)
     for operations in schema["paths"].values():
@@ -94,6 +95,10 @@ def extend(schema: dict[str, Any]) -> dict[str, Any]:
         schema["paths"][f"/v1/{path}"] = {"post": _operation(f"Send a {type_}", "Touchpoint", _EXAMPLES[type_])}
     for path in BATCHES:
         schema["paths"][f"/v1/{path}"] = {"post": _operation("Send many touchpoints", "Batch", _batch_example())}
+    for path, shown in POSTS.items():
+        schema["paths"][path] = {"post": _operation(shown.summary, shown.sent, shown.example, shown.answered)}
+    for path, pixel in PIXELS.items():
+        schema["paths"][path] = {"get": pixel}
     return schema
 
 
@@ -120,7 +125,7 @@ def _batch_example() -> dict[str, Any]:
     return {"batch": [{"type": type_, **example} for type_, example in _EXAMPLES.items()]}
 
 
-def _operation(summary: str, schema: str, example: dict[str, Any]) -> dict[str, Any]:
+def _operation(summary: str, schema: str, example: dict[str, Any], answer: str = "Answer") -> dict[str, Any]:
     content = {"schema": {"$ref": f"#/components/schemas/{schema}"}, "example": example}
     strict = {
         "name": "strict", "in": "query", "schema": {"enum": ["1"]},
@@ -135,7 +140,7 @@ def _operation(summary: str, schema: str, example: dict[str, Any]) -> dict[str, 
         "responses": {
             "200": {
                 "description": "The log has what was accepted; the rest is named with its reason.",
-                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Answer"}}},
+                "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{answer}"}}},
             },
             **_refusals(_TRACKING_STATUSES),
         },

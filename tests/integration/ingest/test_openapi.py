@@ -13,10 +13,15 @@ from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
 from services.ingest.dialects import cloudevents, jitsu, pixel, posthog, snowplow
+from services.ingest.docs_dialects import POSTS
 from services.ingest.routes import ROUTES
 from tests.integration.ingest.conftest import Service
 
-HIDDEN = {"/beacon/v1/batch"} | posthog.ROUTES.keys() | jitsu.ROUTES.keys() | pixel.ROUTES.keys()
+HIDDEN = {
+    "/beacon/v1/batch",
+    *(posthog.ROUTES.keys() | jitsu.ROUTES.keys()) - POSTS.keys(),
+    *pixel.ROUTES,  # as /v1/pixel/{type} and /pixel/v1/{type}
+}
 HIDDEN |= snowplow.ROUTES.keys() | cloudevents.ROUTES.keys()
 
 
