@@ -35,6 +35,8 @@ sources:
   - {name: till, kind: server, write_keys: [till-key], channel: store, app_ids: ["/till/7", "/till/8"]}
   - {name: slow, kind: server, write_keys: [slow-key], rate: 5/hour}
   - {name: own-pages, kind: browser, write_keys: [own-key], origins: ["https://own.example"], app_ids: [own-app]}
+  - {name: scarce, kind: browser, write_keys: [scarce-key], rate: 1/hour}
+  - {name: jitsu, kind: browser, write_keys: ["id:secret"]}
 """
 READERS = """
 readers:
