@@ -61,6 +61,39 @@ def _hashes(keys: list[_Text | EndingKey]) -> dict[str, datetime | None]:
     return {k if _HASHED.fullmatch(k) else hashed(k): until for k, until in pairs}
 
 
+class Consent(_Strict):
+    """What somebody must have agreed to, and what becomes of touchpoints of those who did not."""
+
+    require: list[str] = []
+    otherwise: Literal["drop", "anonymise"] = "drop"
+    gpc: Literal["honour", "ignore"] = "honour"
+
+    @property
+    def categories(self) -> frozenset[str]:
+        """The required categories as they are compared: in lower case."""
+        return frozenset(name.strip().lower() for name in self.require)
+
+
+HIDEABLE = re.compile(r"(properties|traits|context)(\.[^.]+)+|ids\.[a-z_]+")
+Hideable = Annotated[str, Field(pattern=rf"^(?:{HIDEABLE.pattern})$")]
+
+
+class Privacy(_Strict):
+    """What of a touchpoint is not written down: dotted paths to drop or to hash, and what is kept of IP addresses."""
+
+    ip: Literal["truncate", "drop", "keep"] = "truncate"
+    drop: list[Hideable] = []
+    hash: list[Hideable] = []
+
+
+class TrackingPlan(_Strict):
+    """The file of a tracking plan, relative to the configuration folder, and what is done about what breaks it."""
+
+    file: Path
+    mode: Literal["warn", "reject"] = "warn"
+    unplanned: Literal["allow", "warn", "reject"] = "allow"
+
+
 class Source(_Strict):
     """One sender."""
 
@@ -71,6 +104,10 @@ class Source(_Strict):
     origins: list[str] = ["*"]
     app_ids: list[str] = []
     rate: str | None = None
+    bots: Literal["mark", "stitch", "drop"] = "mark"
+    consent: Consent | None = None
+    privacy: Privacy = Privacy()
+    plan: TrackingPlan | None = None
 
     @field_validator("channel")
     @classmethod

@@ -20,6 +20,8 @@ ACQUISITIONS: Final = (
     "SMS", "Mobile Push Notifications", "AI Assistants", "Unassigned",
 )  # fmt: skip
 
+BOT: Final = "bot"  # the flag of what no person did: it lies on the log and is not stitched
+
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND: Final = 1_000_000
 MINUTE: Final = 60 * SECOND
@@ -33,7 +35,8 @@ class Touchpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``time`` and ``received_at`` are RFC 3339 in UTC with microseconds. ``ids`` maps kind to value, placeholders
     dropped. ``properties``, ``traits`` and ``context`` are free-form objects. ``previous_id`` only on `alias`,
     ``group_id`` only on `group`. ``flags`` says what ingest did to the time: ``time_corrected`` (clock offset),
-    ``time_clamped`` (was in the future), ``time_received`` (none was sent).
+    ``time_clamped`` (was in the future), ``time_received`` (none was sent); and of the rest: ``bot`` (not stitched),
+    ``anonymised`` (without consent), ``plan_violated``.
     """
 
     id: str

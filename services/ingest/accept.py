@@ -27,12 +27,14 @@ _ENCODE = msgspec.json.Encoder().encode
 
 
 class Intake(msgspec.Struct, frozen=True, kw_only=True):
-    """What all touchpoints of a request share; ``new_id`` gives an id to those that have none."""
+    """What all touchpoints of a request share; ``new_id`` gives an id to those that have none, ``policy`` says what the
+    source wants done with them besides (`policy.py`)."""
 
     source: Source
     arrival: Arrival
     rules: IdentityRules
     new_id: Callable[[], str]
+    policy: Callable[[str, Draft], Rejection | None] | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
@@ -153,6 +155,10 @@ def _has_a_time(raw: RawTouchpoint, intake: Intake, draft: Draft) -> Rejection |
     return settled  # type: ignore[return-value]
 
 
+def _is_as_its_source_wants(raw: RawTouchpoint, intake: Intake, draft: Draft) -> Rejection | None:
+    return intake.policy(raw.type, draft) if intake.policy is not None else None
+
+
 CHECKS: Final[tuple[Check, ...]] = (
     _has_a_known_type,
     _has_objects_that_are_flat_enough,
@@ -160,6 +166,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     _has_an_id,
     _has_what_its_type_needs,
     _has_a_time,
+    _is_as_its_source_wants,
 )
 
 

@@ -21,6 +21,7 @@ from services.ingest.dialects.dialect import Answer, Dialect, Outcome, problem, 
 from services.ingest.dialects.raw import Parsed
 from services.ingest.encode import rejected_record, touchpoint_record
 from services.ingest.errors import Refusal
+from services.ingest.policy import Applied
 from services.ingest.reasons import Rejection
 from services.ingest.sources import Sender, key_of
 from services.ingest.telemetry import Telemetry
@@ -208,15 +209,17 @@ class Tracking:
         received_at = self._edge.now()
         parsed = dialect.parse(request)
         sender = self._sender(request, parsed, dialect.max_touchpoints)
-        accepted, rejected = self._decide(parsed, sender, received_at, request.is_retry)
+        policy = sender.policy.on(request.headers)
+        arrival = Arrival.of(received_at, parsed.sent_at, request.is_retry)
+        accepted, rejected = self._decide(parsed, sender, policy, arrival)
         strict = bool(rejected) and request.is_strict
         traceparent = request.traceparent or self._edge.new_traceparent()
         source = sender.source.name
         touchpoints = [] if strict else _touchpoints(accepted, traceparent, source)
         letters = [
             rejected_record(
-                wrong, index, source=source, received_at=received_at, original=parsed.original(index),
-                traceparent=traceparent,
+                wrong, index, source=source, received_at=received_at, traceparent=traceparent,
+                original=policy.letter(parsed.items[index], parsed.original(index)),
             )
             for index, wrong in rejected
         ]  # fmt: skip
@@ -224,7 +227,7 @@ class Tracking:
         outcome = Outcome(len(touchpoints), rejected, parsed.ids)
         del parsed
         await self._append(touchpoints, letters)
-        self._count(source, len(touchpoints), accepted, rejected)
+        self._count(source, len(touchpoints), accepted, rejected, policy)
         if strict:
             raise Refusal("touchpoints_rejected", more=told(outcome))
         return dialect.answer(outcome)
@@ -290,13 +293,10 @@ class Tracking:
         return sender
 
     def _decide(
-        self, parsed: Parsed, sender: Sender, received_at: datetime, is_retry: bool
+        self, parsed: Parsed, sender: Sender, policy: Applied, arrival: Arrival
     ) -> tuple[list[Accepted], list[tuple[int, Rejection]]]:
         intake = Intake(
-            source=sender.source,
-            arrival=Arrival.of(received_at, parsed.sent_at, is_retry),
-            rules=self._rules,
-            new_id=self._edge.new_id,
+            source=sender.source, arrival=arrival, rules=self._rules, new_id=self._edge.new_id, policy=policy
         )
         accepted: list[Accepted] = []
         rejected: list[tuple[int, Rejection]] = []
@@ -318,13 +318,19 @@ class Tracking:
             await self._appender.append(TOUCHPOINTS, touchpoints)
         self._telemetry.append_seconds.observe(self._edge.monotonic() - start)
 
-    def _count(self, source: str, n: int, accepted: list[Accepted], rejected: list[tuple[int, Rejection]]) -> None:
+    def _count(
+        self, source: str, n: int, accepted: list[Accepted], rejected: list[tuple[int, Rejection]], policy: Applied
+    ) -> None:
         self._accepted[source].inc(n)
         self._telemetry.batch_touchpoints.observe(len(accepted) + len(rejected))
         for _, wrong in rejected:
             self._telemetry.rejected.labels(source, wrong.reason).inc()
         for reason in [reason for one in accepted if one.dropped for reason in one.dropped]:
             self._telemetry.dropped.labels(source, reason).inc()
+        if policy.bots:
+            self._telemetry.bots.labels(source).inc(policy.bots)
+        for event in policy.violations:
+            self._telemetry.plan_violations.labels(source, event).inc()
 
     async def _refuse(
         self, send: Send, request: Request, refusal: Refusal, dialect: Dialect | None = None, why: str = ""

@@ -29,6 +29,7 @@ from services.ingest.commands import Room
 from services.ingest.configuration import Configuration, configuration
 from services.ingest.errors import MEDIA_TYPE, Refusal
 from services.ingest.log import Log
+from services.ingest.policies import load_policies
 from services.ingest.settings import IngestSettings
 from services.ingest.telemetry import Telemetry
 from shared.eventlog.group_commit import Limits as AppendLimits
@@ -76,7 +77,8 @@ def read_configuration(settings: IngestSettings, edge: Edge, before: Configurati
     """What the files say now; ValueError in a sentence if that cannot be."""
     sources, readers = load_sources(settings.throughline_config), load_readers(settings.throughline_config)
     refuse_demo_keys(settings, sources, readers)
-    return configuration(sources, readers, edge.now, before)
+    policies = load_policies(sources, settings.throughline_config, settings.throughline_hash_key)
+    return configuration(sources, readers, edge.now, before, policy_of=lambda source: policies[source.name])
 
 
 @dataclass(frozen=True, slots=True)

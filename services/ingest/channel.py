@@ -8,39 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
+from services.ingest.sites import Kind, kind_of
 from shared.touchpoint import ACQUISITIONS, CHANNELS
-
-
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-SEARCH: Final = _names("""
-    360.cn alice aol ask avg babylon baidu bing biglobe centrum.cz cnn comcast conduit daum dogpile duckduckgo ecosia
-    exalead excite fireball globo go.mail.ru google incredimail kagi kvasir lycos mamma mojeek msn naver onet presearch
-    qwant rakuten rambler search-results search.smt.docomo.ne.jp sesam seznam so.com sogou startpage startsiden
-    swisscows terra tut.by ukr virgilio yahoo yandex yippy yep
-""")
-SOCIAL: Final = _names("""
-    badoo bebo blogger bluesky bsky.app clubhouse discord douban facebook fb fb.me flickr flipboard foursquare
-    goodreads hi5 ig instagram kakao line linkedin livejournal lnkd.in mastodon medium meetup meta mix myspace nextdoor
-    ok.ru pinterest plurk qzone quora reddit sina slack snapchat spotlight stumbleupon t.co t.me telegram threads
-    tiktok tumblr twitter viadeo vk vk.com vkontakte wechat weibo weixin whatsapp wordpress x.com xing yammer yelp
-""")
-VIDEO: Final = _names("""
-    bilibili dailymotion disneyplus hulu iqiyi netflix rutube ted twitch vimeo vine wistia youku youtu.be youtube
-""")
-SHOPPING: Final = _names("""
-    alibaba aliexpress amazon ebay etsy idealo igshopping jd kelkoo mercadolibre otto pricerunner rakuten.co.jp shein
-    shop.app shopify shopzilla skroutz taobao temu tmall walmart zalando
-""")
-ASSISTANTS: Final = _names("""
-    chat.mistral.ai chat.openai.com chatgpt chatgpt.com claude claude.ai copilot copilot.microsoft.com deepseek
-    gemini gemini.google.com grok meta.ai openai perplexity perplexity.ai phind poe you.com
-""")
 
 _PAID = re.compile(r".*cp.*|ppc|retargeting|paid.*")
 _SHOP = re.compile(r".*(?:(?:[^a-df-z]|^)shop|shopping).*")
@@ -58,8 +30,8 @@ class Origin(NamedTuple):
     campaign: str
 
 
-def _is(names: frozenset[str]) -> Callable[[Origin], bool]:
-    return lambda origin: is_site(origin.source, names)
+def _is(kind: Kind) -> Callable[[Origin], bool]:
+    return lambda origin: kind_of(origin.source) == kind
 
 
 def _paid(origin: Origin) -> bool:
@@ -67,33 +39,39 @@ def _paid(origin: Origin) -> bool:
 
 
 def _shopping(origin: Origin) -> bool:
-    return is_site(origin.source, SHOPPING) or _SHOP.fullmatch(origin.campaign) is not None
+    return kind_of(origin.source) == "shopping" or _SHOP.fullmatch(origin.campaign) is not None
 
 
-_search, _social, _video, _assistant = _is(SEARCH), _is(SOCIAL), _is(VIDEO), _is(ASSISTANTS)
+_search, _social, _video, _assistant = _is("search"), _is("social"), _is("video"), _is("assistant")
 
-GROUPS: Final[tuple[tuple[str, Callable[[Origin], bool]], ...]] = (
-    ("Direct", lambda o: o.source in ("", "(direct)", "direct") and o.medium in _NO_MEDIUM),
-    ("Cross-network", lambda o: "cross-network" in o.campaign),
-    ("Paid Shopping", lambda o: _paid(o) and _shopping(o)),
-    ("Paid Search", lambda o: _paid(o) and _search(o)),
-    ("Paid Social", lambda o: _paid(o) and _social(o)),
-    ("Paid Video", lambda o: _paid(o) and _video(o)),
-    ("Display", lambda o: o.medium in _DISPLAY),
-    ("Paid Other", _paid),
-    ("AI Assistants", _assistant),
-    ("Organic Shopping", _shopping),
-    ("Organic Social", lambda o: _social(o) or o.medium in _SOCIAL_MEDIUM),
-    ("Organic Video", lambda o: _video(o) or "video" in o.medium),
-    ("Organic Search", lambda o: _search(o) or o.medium == "organic"),
-    ("Email", lambda o: o.source in _EMAIL or o.medium in _EMAIL),
-    ("Affiliates", lambda o: o.medium in ("affiliate", "affiliates")),
-    ("Referral", lambda o: o.medium in ("referral", "app", "link")),
-    ("Audio", lambda o: o.medium == "audio"),
-    ("SMS", lambda o: "sms" in (o.source, o.medium)),
-    ("Mobile Push Notifications", lambda o: o.medium.endswith("push") or "mobile" in o.medium
-        or "notification" in o.medium or o.source == "firebase"),
-    ("Unassigned", lambda _: True),
+GROUPS: Final[tuple[tuple[str, str, Callable[[Origin], bool]], ...]] = (
+    ("Direct", "no source, and no medium",
+        lambda o: o.source in ("", "(direct)", "direct") and o.medium in _NO_MEDIUM),
+    ("Cross-network", "the campaign's name has cross-network in it", lambda o: "cross-network" in o.campaign),
+    ("Paid Shopping", "a paid medium, and the source is a shop or the campaign's name says shop",
+        lambda o: _paid(o) and _shopping(o)),
+    ("Paid Search", "a paid medium, and the source is a search engine", lambda o: _paid(o) and _search(o)),
+    ("Paid Social", "a paid medium, and the source is a social network", lambda o: _paid(o) and _social(o)),
+    ("Paid Video", "a paid medium, and the source is a video site", lambda o: _paid(o) and _video(o)),
+    ("Display", "a medium of displayed ads", lambda o: o.medium in _DISPLAY),
+    ("Paid Other", "a paid medium", _paid),
+    ("AI Assistants", "the source is an AI assistant", _assistant),
+    ("Organic Shopping", "the source is a shop, or the campaign's name says shop", _shopping),
+    ("Organic Social", "the source is a social network, or the medium is social",
+        lambda o: _social(o) or o.medium in _SOCIAL_MEDIUM),
+    ("Organic Video", "the source is a video site, or the medium says video",
+        lambda o: _video(o) or "video" in o.medium),
+    ("Organic Search", "the source is a search engine, or the medium is organic",
+        lambda o: _search(o) or o.medium == "organic"),
+    ("Email", "source or medium is email", lambda o: o.source in _EMAIL or o.medium in _EMAIL),
+    ("Affiliates", "the medium is affiliate", lambda o: o.medium in ("affiliate", "affiliates")),
+    ("Referral", "the medium is referral, app or link", lambda o: o.medium in ("referral", "app", "link")),
+    ("Audio", "the medium is audio", lambda o: o.medium == "audio"),
+    ("SMS", "source or medium is sms", lambda o: "sms" in (o.source, o.medium)),
+    ("Mobile Push Notifications", "the medium says push, mobile or notification, or the source is firebase",
+        lambda o: o.medium.endswith("push") or "mobile" in o.medium or "notification" in o.medium
+        or o.source == "firebase"),
+    ("Unassigned", "no other rule holds", lambda _: True),
 )  # fmt: skip
 
 CHANNEL_OF: Final[dict[str, str]] = {  # what an acquisition says about the medium of the interaction; else nothing
@@ -126,7 +104,7 @@ def classify(
 
     Each is the context's own word, else what campaign and referrer say; the channel else the source's, else the type's.
     """
-    traced = _traced(type_, context, properties)
+    traced = _traced(type_, context, properties, _of_campaign, _of_landing)
     channel = _own_channel(context["channel"]) if "channel" in context else None
     acquisition = _own_acquisition(context["acquisition"]) if "acquisition" in context else None
     if channel is None:
@@ -145,36 +123,51 @@ def _own_acquisition(named: Any) -> str | None:
 
 def group(origin: Origin) -> str:
     """GA4's default channel group."""
-    return next(name for name, holds in GROUPS if holds(origin))
+    return next(name for name, _, holds in GROUPS if holds(origin))
 
 
-def is_site(source: str, names: frozenset[str]) -> bool:
-    """Whether a source is one of these sites: by name, by host, or by a host under a country's domain."""
-    if source in names:
-        return True
-    if "." not in source:
-        return False
-    host = source.removeprefix("www.").removeprefix("m.")
-    if host in names:
-        return True
-    labels = host.split(".")
-    for place, label in enumerate(labels[:-1]):
-        suffix = labels[place + 1 :]
-        if ".".join(labels[place:]) in names or (label in names and _is_public(suffix) and place <= 1):
-            return labels[0] not in _NO_ENGINES or place == 0
-    return False
+class Explained(NamedTuple):
+    """An acquisition and how it came about: ``told_by`` what the origin was read from, ``place`` the place (from 1) and
+    ``rule`` the sentence of the rule of GROUPS that held first, ``kind`` the kind of site that the source is."""
+
+    acquisition: str
+    told_by: str
+    origin: Origin
+    kind: Kind | None
+    place: int
+    rule: str
 
 
-_NO_ENGINES = frozenset(("mail", "docs", "drive", "calendar", "accounts", "meet", "groups", "sites", "classroom"))
+def explain(type_: str, context: dict[str, Any], properties: dict[str, Any]) -> Explained | None:
+    """Why campaign, landing page and referrer of a touchpoint say what they say; None where they say nothing.
+
+    It leaves out a word of the context's own (`context.acquisition`), which goes before all that.
+    """
+    return _traced(type_, context, properties, _explained_campaign, _explained_landing)
 
 
-def _is_public(suffix: list[str]) -> bool:
-    """`com`, `de`, `co.uk`: what may follow a site's name."""
-    return len(suffix) == 1 or (len(suffix) == 2 and len(suffix[1]) == 2 and len(suffix[0]) <= 3)
+def _explained_campaign(source: str, medium: str, campaign: str) -> Explained:
+    return _explained(Origin(source, medium, campaign), "context.campaign")
 
 
-def _traced(type_: str, context: dict[str, Any], properties: dict[str, Any]) -> str | None:
-    """What campaign, landing page and referrer say."""
+def _explained_landing(query: str, referrer: str | None, site: str) -> Explained | None:
+    found = _origin(query, None if referrer is None else _host(referrer), _host(site))
+    return None if found is None else _explained(*found)
+
+
+def _explained(origin: Origin, told_by: str) -> Explained:
+    place, (name, rule, _) = next((n, row) for n, row in enumerate(GROUPS, 1) if row[2](origin))
+    return Explained(name, told_by, origin, kind_of(origin.source), place, rule)
+
+
+_T = TypeVar("_T")
+
+
+def _traced(
+    type_: str, context: dict[str, Any], properties: dict[str, Any], of_campaign: Callable[[str, str, str], _T],
+    of_landing: Callable[[str, str | None, str], _T | None],
+) -> _T | None:  # fmt: skip
+    """What campaign, landing page and referrer say, as the two functions put it."""
     page = context.get("page")
     if type(page) is not dict:
         if type_ != "page" and "campaign" not in context:
@@ -186,12 +179,12 @@ def _traced(type_: str, context: dict[str, Any], properties: dict[str, Any]) -> 
         type(campaign) is dict
         and (said := tuple(_word(campaign, part) for part in ("source", "medium", "name"))) != _NONE
     ):
-        return _of_campaign(*said)
+        return of_campaign(*said)
     query = page.get("search") or (url.partition("?")[2] if type(url) is str and "?" in url else "")
     telling = query if query and type(query) is str and _TELLING.search(query) else ""
     if type(referrer) is str:
-        return _of_landing(telling, _authority(referrer), _authority(url) if type(url) is str else "")
-    return _of_landing(telling, None, "") if telling else None
+        return of_landing(telling, _authority(referrer), _authority(url) if type(url) is str else "")
+    return of_landing(telling, None, "") if telling else None
 
 
 _NONE: Final = ("", "", "")
@@ -222,21 +215,22 @@ def _of_campaign(source: str, medium: str, campaign: str) -> str:
 @lru_cache(maxsize=16384)
 def _of_landing(query: str, referrer: str | None, site: str) -> str | None:
     """``referrer`` and ``site`` are the authorities of URLs, "" for none; None for a referrer that was not told."""
-    origin = _origin(query, None if referrer is None else _host(referrer), _host(site))
-    return None if origin is None else group(origin)
+    found = _origin(query, None if referrer is None else _host(referrer), _host(site))
+    return None if found is None else group(found[0])
 
 
-def _origin(query: str, referrer: str | None, host: str) -> Origin | None:
-    """The utm_ parameters and click ids of the landing page, else the referring host."""
+def _origin(query: str, referrer: str | None, host: str) -> tuple[Origin, str] | None:
+    """The utm_ parameters and click ids of the landing page, else the referring host; and which of these it was."""
     asked = dict(parse_qsl(query.lstrip("?").partition("#")[0]))
     if any(name.startswith("utm_") for name in asked):
-        return Origin(*(asked.get(f"utm_{part}", "").strip().lower() for part in ("source", "medium", "campaign")))
+        parts = (asked.get(f"utm_{part}", "").strip().lower() for part in ("source", "medium", "campaign"))
+        return Origin(*parts), "utm_ parameters"
     for name, clicked, by in CLICK_IDS:
         if name in asked:
-            return Origin(clicked, by, "")
+            return Origin(clicked, by, ""), f"click id {name}"
     if referrer is None or (referrer and _is_within(referrer, host)):
         return None  # a step within the site says nothing about how the visit began
-    return Origin(referrer, "referral" if referrer else "", "")
+    return Origin(referrer, "referral" if referrer else "", ""), "referrer" if referrer else "no referrer"
 
 
 def _is_within(referrer: str, host: str) -> bool:

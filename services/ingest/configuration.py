@@ -8,6 +8,7 @@ from datetime import datetime
 
 from services.ingest.admins import Admins
 from services.ingest.dialects.dialect import Dialect
+from services.ingest.policy import Policy
 from services.ingest.routes import routes
 from services.ingest.sources import Senders
 from shared.keys import Reader, Source
@@ -24,8 +25,8 @@ class Configuration:
 
 def configuration(
     sources: Sequence[Source], readers: Sequence[Reader], now: Callable[[], datetime],
-    before: Configuration | None = None,
+    before: Configuration | None = None, policy_of: Callable[[Source], Policy] = Policy,
 ) -> Configuration:  # fmt: skip
     """Rates that did not change go on as they stand in the configuration ``before``."""
-    senders = Senders(sources, now, before.senders if before else None)
+    senders = Senders(sources, now, before.senders if before else None, policy_of)
     return Configuration(senders, Admins(readers, now), routes(sources))

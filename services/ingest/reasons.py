@@ -19,6 +19,9 @@ REASONS: Final[dict[str, str]] = {
     "group_id_missing": "a group needs a groupId",
     "time_invalid": "the time cannot be read; write it as 2026-11-23T10:00:00.123Z",
     "time_out_of_range": "the time is before 2000 or more than 24 hours ahead",
+    "bot": "it comes from a bot, and its source takes none",
+    "consent_missing": "its source asks for consent, and this was sent without; nothing but its id is kept",
+    "plan_violated": "it is not as the tracking plan of its source has it",
     "too_large": "an encoded touchpoint may have 32 KiB",
 }
 

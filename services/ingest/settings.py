@@ -20,3 +20,7 @@ class IngestSettings(Settings):
     ingest_append_seconds: float = Field(
         4.0, gt=0, le=30, description="how long the log may take to acknowledge before a client is answered 503"
     )
+    throughline_hash_key: str | None = Field(
+        None, min_length=16, repr=False,
+        description="key of the hashes that sources.yaml asks for under privacy; who has it can try values out",
+    )  # fmt: skip

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TypeGuard
 
 from services.ingest.errors import Refusal
+from services.ingest.policy import Policy
 from services.ingest.rates import Bucket, bucket_of
 from shared.keys import Source, hashed
 
@@ -16,12 +17,12 @@ _hashed = lru_cache(maxsize=4096)(hashed)
 
 
 class Sender:
-    """A source, and how much it may still send."""
+    """A source, how much it may still send, and what it wants done with its touchpoints."""
 
-    __slots__ = ("any_origin", "bucket", "origins", "source")
+    __slots__ = ("any_origin", "bucket", "origins", "policy", "source")
 
-    def __init__(self, source: Source, bucket: Bucket | None) -> None:
-        self.source, self.bucket = source, bucket
+    def __init__(self, source: Source, bucket: Bucket | None, policy: Policy) -> None:
+        self.source, self.bucket, self.policy = source, bucket, policy
         self.origins = frozenset(origin.rstrip("/").lower() for origin in source.origins)
         self.any_origin = "*" in self.origins
 
@@ -35,9 +36,10 @@ class Senders:
     taken over from the senders ``before``."""
 
     def __init__(
-        self, sources: Iterable[Source], now: Callable[[], datetime], before: Senders | None = None
+        self, sources: Iterable[Source], now: Callable[[], datetime], before: Senders | None = None,
+        policy_of: Callable[[Source], Policy] = Policy,
     ) -> None:  # fmt: skip
-        self._by_name = {source.name: Sender(source, _bucket(source, before)) for source in sources}
+        self._by_name = {one.name: Sender(one, _bucket(one, before), policy_of(one)) for one in sources}
         senders, self.names = self._by_name.values(), list(self._by_name)
         self._by_key = {key: sender for sender in senders for key in sender.source.keys}
         self._by_app = {app_id: sender for sender in senders for app_id in sender.source.app_ids}

@@ -57,6 +57,14 @@ class Telemetry:
             "throughline_identifiers_dropped_total", "Identifiers that were not used: placeholders and unknown kinds.",
             ["source", "reason"], registry=registry,
         )  # fmt: skip
+        self.bots = Counter(
+            "throughline_touchpoints_bot_total", "Touchpoints whose user agent is that of a bot.", ["source"],
+            registry=registry,
+        )  # fmt: skip
+        self.plan_violations = Counter(
+            "throughline_plan_violations_total", "Touchpoints that are not as the tracking plan has it, by its event.",
+            ["source", "event"], registry=registry,
+        )  # fmt: skip
         self.refused = Counter(
             "throughline_ingest_refused_total", "Requests that were answered with an error, by its code.",
             ["code"], registry=registry,

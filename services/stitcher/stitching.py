@@ -29,10 +29,11 @@ ANY_DEGREE = 2**31 - 1  # a degree that nothing exceeds
 
 @dataclass(slots=True)
 class Outcome:
-    """What a batch did, for telemetry. ``refolds`` by cause: late, link, copy."""
+    """What a batch did, for telemetry. ``refolds`` by cause: late, link, copy; ``bots``: touchpoints left out."""
 
     stitched: int = 0
     duplicates: int = 0
+    bots: int = 0
     refolds: Counter[str] = field(default_factory=Counter)
     received_at: list[int] = field(default_factory=list)
 

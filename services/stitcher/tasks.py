@@ -53,10 +53,13 @@ class Stitching:
 
     async def apply(self, unit: PostgresUnit, prepared: Batch, clock: int, now: int) -> Outcome:
         if not (prepared.touches or prepared.revocations or prepared.withdrawals):
-            return Outcome()
-        return await stitch(unit, prepared, self.plans, self.rules, clock, now)
+            return Outcome(bots=prepared.bots)
+        outcome = await stitch(unit, prepared, self.plans, self.rules, clock, now)
+        outcome.bots = prepared.bots
+        return outcome
 
     def applied(self, outcome: Outcome) -> None:
+        self.telemetry.skipped.labels("bot").inc(outcome.bots)
         self.telemetry.stitched.inc(outcome.stitched)
         self.telemetry.duplicates.inc(outcome.duplicates)
         for cause, count in outcome.refolds.items():

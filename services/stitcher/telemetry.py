@@ -29,6 +29,10 @@ class Telemetry:
         self.duplicates = Counter(
             "throughline_touchpoints_duplicate_total", "Touchpoints that had been there before.", registry=registry
         )
+        self.skipped = Counter(
+            "throughline_touchpoints_skipped_total", "Touchpoints that are read and not stitched.", ["reason"],
+            registry=registry,
+        )  # fmt: skip
         self.batch_sizes = Histogram(
             "throughline_stitcher_batch_records", "Records in one transaction.", ["topic"], buckets=SIZES,
             registry=registry,

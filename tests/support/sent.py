@@ -9,6 +9,7 @@ from typing import Any
 from services.ingest.accept import Accepted, Intake, accept
 from services.ingest.dialects.raw import Parsed
 from services.ingest.dialects.segment import parse_batch
+from services.ingest.policy import Applied
 from services.ingest.reasons import Rejection
 from services.ingest.times import Arrival
 from shared.identifiers import IdentityRules
@@ -24,20 +25,27 @@ def sent(**fields: Any) -> dict[str, Any]:
     return {"type": "track", "event": "Product Viewed", "messageId": "m1", "userId": "u1", **fields}
 
 
-def decide(item: Any, *, sent_at: object = None, retry: bool = False, source: Source = SHOP) -> Accepted | Rejection:
+def decide(
+    item: Any, *, sent_at: object = None, retry: bool = False, source: Source = SHOP, policy: Applied | None = None
+) -> Accepted | Rejection:
     """What becomes of an item of a batch that was received at AT."""
-    [decision] = decide_all(json.dumps({"batch": [item], "sentAt": sent_at}).encode(), retry=retry, source=source)
+    body = json.dumps({"batch": [item], "sentAt": sent_at}).encode()
+    [decision] = decide_all(body, retry=retry, source=source, policy=policy)
     return decision
 
 
-def decide_all(body: bytes, *, retry: bool = False, source: Source = SHOP) -> list[Accepted | Rejection]:
+def decide_all(
+    body: bytes, *, retry: bool = False, source: Source = SHOP, policy: Applied | None = None
+) -> list[Accepted | Rejection]:
     """What becomes of the items of a batch."""
-    return decide_parsed(parse_batch(body), retry=retry, source=source)
+    return decide_parsed(parse_batch(body), retry=retry, source=source, policy=policy)
 
 
-def decide_parsed(parsed: Parsed, *, retry: bool = False, source: Source = SHOP) -> list[Accepted | Rejection]:
+def decide_parsed(
+    parsed: Parsed, *, retry: bool = False, source: Source = SHOP, policy: Applied | None = None
+) -> list[Accepted | Rejection]:
     arrival = Arrival.of(AT, parsed.sent_at, retry)
-    intake = Intake(source=source, arrival=arrival, rules=IdentityRules(), new_id=lambda: "made")
+    intake = Intake(source=source, arrival=arrival, rules=IdentityRules(), new_id=lambda: "made", policy=policy)
     return [accept(raw, intake) for raw in parsed.items]
 
 

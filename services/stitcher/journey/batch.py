@@ -13,9 +13,11 @@ from shared.touchpoint import Revocation, Withdrawal
 
 @dataclass(slots=True)
 class Batch:
-    """What some records say together, whatever their order. ``received`` counts all touchpoints, copies too."""
+    """What some records say together, whatever their order. ``received`` counts all touchpoints, copies too, but for
+    those of ``bots``, which say nothing."""
 
     received: int = 0
+    bots: int = 0
     touches: dict[tuple[str, str], Touch] = field(default_factory=dict)  # by (highest identifier, id)
     hours: dict[tuple[str, str, int], Span] = field(default_factory=dict)  # evidence by (lower, higher, UTC hour)
     aliases: dict[tuple[str, str], Alias] = field(default_factory=dict)
@@ -30,7 +32,9 @@ def gather(records: Iterable[bytes], rules: IdentityRules) -> Batch:
     batch = Batch()
     for data in records:
         record = decode(data, rules)
-        if isinstance(record, Touch):
+        if isinstance(record, Touch) and record.is_bots:
+            batch.bots += 1
+        elif isinstance(record, Touch):
             _add(batch, record, rules)
         elif isinstance(record, Revocation):
             batch.revocations.append(record)

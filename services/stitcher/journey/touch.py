@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from shared.identifiers import IdentityRules
-from shared.touchpoint import Command, Revocation, Withdrawal, micros
+from shared.touchpoint import BOT, Command, Revocation, Withdrawal, micros
 
 _EMPTY = msgspec.Raw(b"{}")
 
@@ -24,6 +24,7 @@ class _Wire(msgspec.Struct, gc=False):
     event: str | None = None
     acquisition: str | None = None
     previous_id: str | None = None
+    flags: tuple[str, ...] = ()
     properties: msgspec.Raw = _EMPTY
     traits: msgspec.Raw = _EMPTY
     context: msgspec.Raw = _EMPTY
@@ -80,6 +81,11 @@ class Touch:
     @property
     def previous_id(self) -> str | None:
         return self._wire.previous_id
+
+    @property
+    def is_bots(self) -> bool:
+        """Whether no person did it."""
+        return BOT in self._wire.flags
 
     @property
     def carries_traits(self) -> bool:

@@ -56,7 +56,7 @@ def test_the_default_channel_group(source: str, medium: str, campaign: str, expe
 
 
 def test_every_group_is_one_of_the_acquisitions() -> None:
-    assert {name for name, _ in GROUPS} == set(ACQUISITIONS)
+    assert {name for name, _, _ in GROUPS} == set(ACQUISITIONS)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,39 @@
+"""Which user agents are nobody's: crawlers, previews, monitors, automated browsers. Pure, and remembered.
+
+ua-parser's devices of the family `Spider`, and the list of crawler-user-agents but for its HTTP libraries: what
+`curl` or `requests` sends comes from somebody who holds the write key.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache, lru_cache
+from typing import Final
+
+LONGEST: Final = 512  # characters of a user agent that are looked at
+_TOGETHER: Final = 50  # patterns in one expression
+_LIBRARY: Final = "http-library"
+
+
+@lru_cache(maxsize=8192)
+def is_bot(user_agent: str) -> bool:
+    """Whether a user agent is that of a bot; an empty one is not."""
+    seen = user_agent[:LONGEST]
+    return _is_spider(seen) or any(crawlers.search(seen) for crawlers in _crawlers())
+
+
+def _is_spider(user_agent: str) -> bool:
+    import ua_parser  # its rules take a quarter of a second to load: only where somebody asks
+
+    device = ua_parser.parse_device(user_agent)
+    return device is not None and device.family == "Spider"
+
+
+@cache
+def _crawlers() -> tuple[re.Pattern[str], ...]:
+    import crawleruseragents
+
+    rows = crawleruseragents.CRAWLER_USER_AGENTS_DATA
+    patterns = [row["pattern"] for row in rows if _LIBRARY not in row.get("tags", ())]
+    parts = (patterns[start : start + _TOGETHER] for start in range(0, len(patterns), _TOGETHER))
+    return tuple(re.compile("|".join(part)) for part in parts)

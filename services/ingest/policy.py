@@ -1,0 +1,163 @@
+"""What one source wants done with its touchpoints: bots, consent, tracking plan, privacy, in this order. Pure.
+
+`Policy` is compiled once a source and `on` a request becomes what `accept` calls for each touchpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from services.ingest import bots, consent
+from services.ingest.dialects.raw import RawTouchpoint
+from services.ingest.hygiene import scrub
+from services.ingest.plan import UNPLANNED, Plan
+from services.ingest.privacy import Cover, Document
+from services.ingest.reasons import Rejection, rejection
+from shared.keys import Privacy, Source
+from shared.touchpoint import BOT
+
+ANONYMISED: Final = "anonymised"
+VIOLATED: Final = "plan_violated"
+_ENCODE: Final = msgspec.json.Encoder().encode
+
+
+class Draft(Document, Protocol):
+    """A touchpoint on its way through the checks (`accept.Draft`)."""
+
+    event: str | None
+    flags: tuple[str, ...]
+
+
+class Policy:
+    """The rules of one source. ``key`` is that of its hashes, ``plan`` its tracking plan, compiled; ValueError if the
+    source asks for something of this that is not given."""
+
+    __slots__ = ("bots", "consent", "cover", "is_browser", "plan", "plan_mode", "unplanned")
+
+    def __init__(self, source: Source, *, key: bytes = b"", plan: Plan | None = None) -> None:
+        if source.privacy.hash and not key:
+            raise ValueError(f"{source.name} hashes fields: set THROUGHLINE_HASH_KEY")
+        if source.plan is not None and plan is None:
+            raise ValueError(f"{source.name} has a tracking plan: its file is needed")
+        self.bots = source.bots
+        self.consent = source.consent
+        self.is_browser = source.kind == "browser"
+        self.cover = Cover(source.privacy, key) if source.privacy != Privacy(ip="keep") else None
+        self.plan = plan
+        self.plan_mode = source.plan.mode if source.plan else "warn"
+        self.unplanned = source.plan.unplanned if source.plan else "allow"
+        if self.bots != "stitch":
+            bots.is_bot("")  # loads the rules now, not when the first touchpoint waits
+
+    def on(self, headers: Mapping[bytes, bytes]) -> Applied:
+        """The policy for one request. The agent of the request is a visitor's only where visitors' browsers send."""
+        agent = headers.get(b"user-agent", b"") if self.is_browser else b""
+        return Applied(self, agent.decode("latin-1"), headers.get(b"sec-gpc") == b"1")
+
+
+class Applied:
+    """A policy on one request. ``bots`` counts what came from bots; ``violations`` has, for each touchpoint that is not
+    as planned, the name that the plan has for its event."""
+
+    __slots__ = ("agent", "bots", "gpc", "policy", "violations")
+
+    def __init__(self, policy: Policy, agent: str, gpc: bool) -> None:
+        self.policy, self.agent, self.gpc = policy, agent, gpc
+        self.bots = 0
+        self.violations: list[str] = []
+
+    def __call__(self, type_: str, draft: Draft) -> Rejection | None:
+        policy = self.policy
+        if policy.bots != "stitch" and self._is_bots(draft.context):
+            self.bots += 1
+            if policy.bots == "drop":
+                return rejection("bot")
+            draft.flags = (*draft.flags, BOT)
+        if policy.consent is not None and (wrong := self._consent(type_, draft)) is not None:
+            return wrong
+        if policy.plan is not None and (wrong := self._plan(policy.plan, type_, draft)) is not None:
+            return wrong
+        if policy.cover is not None:
+            policy.cover(draft)
+        return None if draft.ids else rejection("identifier_missing", "all of them are dropped")
+
+    def letter(self, raw: RawTouchpoint | None, original: bytes) -> bytes:
+        """What the dead letter of a rejected touchpoint may keep: the original as sent, or, where the source hides some
+        of it, the touchpoint with that hidden, in Segment's form; nothing of somebody who did not agree."""
+        terms, cover = self.policy.consent, self.policy.cover
+        if terms is not None and not consent.is_given(terms, _part(raw and raw.context), self.gpc):
+            return b""
+        if cover is None or not (cover.has_rules or _has_address(raw)):
+            return original
+        return b"" if raw is None else _covered(raw, cover)
+
+    def _is_bots(self, context: Mapping[str, Any]) -> bool:
+        agent = context.get("userAgent") or self.agent
+        return type(agent) is str and agent != "" and bots.is_bot(agent)
+
+    def _consent(self, type_: str, draft: Draft) -> Rejection | None:
+        terms = self.policy.consent
+        assert terms is not None
+        if consent.is_given(terms, draft.context, self.gpc):
+            return None
+        if terms.otherwise == "drop" or not consent.anonymise(type_, draft):
+            return rejection("consent_missing")
+        draft.flags = (*draft.flags, ANONYMISED)
+        return None
+
+    def _plan(self, plan: Plan, type_: str, draft: Draft) -> Rejection | None:
+        if not plan.is_planned(type_, draft.event):
+            if self.policy.unplanned == "allow":
+                return None
+            return self._violated(UNPLANNED, self.policy.unplanned, "/event: no such event is planned", draft)
+        found = plan.violation(type_, draft.event, draft)
+        if found is None:
+            return None
+        return self._violated(found.event, self.policy.plan_mode, f"{found.pointer}: {found.message}", draft)
+
+    def _violated(self, event: str, mode: str, detail: str, draft: Draft) -> Rejection | None:
+        self.violations.append(event)
+        if mode == "reject":
+            return rejection("plan_violated", detail)
+        draft.flags = (*draft.flags, VIOLATED)
+        return None
+
+
+class _Sent:
+    """A touchpoint that got through no checks, as far as it has parts to cover."""
+
+    def __init__(self, raw: RawTouchpoint) -> None:
+        self.ids: dict[str, str] = {}
+        self.previous_id: str | None = None
+        self.properties = _part(raw.properties)
+        self.traits = _part(raw.traits)
+        self.context = _part(raw.context)
+
+
+def _part(value: Any) -> dict[str, Any]:
+    return scrub(value) if type(value) is dict else {}
+
+
+def _has_address(raw: RawTouchpoint | None) -> bool:
+    return raw is not None and type(raw.context) is dict and "ip" in raw.context
+
+
+def _covered(raw: RawTouchpoint, cover: Cover) -> bytes:
+    sent = _Sent(raw)
+    cover(sent)
+    parts = {"properties": sent.properties, "traits": sent.traits, "context": sent.context}
+    return _ENCODE({name: scrub(value) for name, value in _members(raw, cover).items() if value is not None} | parts)
+
+
+def _members(raw: RawTouchpoint, cover: Cover) -> dict[str, Any]:
+    """Everything else of a touchpoint, by the names of Segment's API, identifiers hidden as the rules have it."""
+    return {
+        "type": raw.type, "event": raw.event, "name": raw.name, "messageId": raw.message_id,
+        "userId": cover.identifier("user_id", raw.user_id),
+        "anonymousId": cover.identifier("anonymous_id", raw.anonymous_id),
+        "previousId": cover.identifier("user_id", raw.previous_id), "groupId": raw.group_id,
+        "timestamp": raw.timestamp, "originalTimestamp": raw.original_timestamp, "sentAt": raw.sent_at,
+    }  # fmt: skip
