@@ -61,7 +61,7 @@ ONE = {
     "/v1/track": TOUCHPOINT, "/v1/identify": TOUCHPOINT, "/v1/alias": TOUCHPOINT, "/api/s/group": TOUCHPOINT,
     "/capture": EVENT, "/engage": {"$token": "k", "$distinct_id": "d1", "$set": {"a": 1}},
 }  # fmt: skip
-often = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+often = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def spoken(path: str, body: bytes, query: dict[str, str] | None = None, method: str = "POST") -> Parsed | None:
