@@ -86,7 +86,7 @@ class Service:
         return self.process.wait(timeout=30)
 
     def wait_until_it_listens(self, path: str = "/readyz") -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while time.monotonic() < deadline:
             assert self.process is not None
             assert self.process.poll() is None, self.output.read_text()
