@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from services.ingest import docs_events
 from services.ingest.dialects.segment import BATCHES, CALLS
 from services.ingest.docs_dialects import PIXELS, POSTS, SCHEMAS
 from services.ingest.errors import REFUSALS, Refusal
@@ -86,6 +87,7 @@ def extend(schema: dict[str, Any]) -> dict[str, Any]:
     components = schema.setdefault("components", {})
     components.setdefault("schemas", {}).update(
         {"Touchpoint": _TOUCHPOINT, "Batch": _batch(), "Answer": _ANSWER, "Problem": _PROBLEM, **SCHEMAS}
+        | docs_events.SCHEMAS
     )
     components.setdefault("securitySchemes", {}).update(_KEYS)
     for operations in schema["paths"].values():
@@ -99,6 +101,7 @@ def extend(schema: dict[str, Any]) -> dict[str, Any]:
         schema["paths"][path] = {"post": _operation(shown.summary, shown.sent, shown.example, shown.answered)}
     for path, pixel in PIXELS.items():
         schema["paths"][path] = {"get": pixel}
+    schema["paths"].update(docs_events.paths(_refusals))
     return schema
 
 

@@ -46,7 +46,10 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
 
 def paths(refusals: Callable[[tuple[int, ...]], Responses]) -> dict[str, dict[str, Any]]:
     """The operations by path and method; ``refusals`` describes the answers of some statuses."""
-    of_snowplow, of_events = refusals((400, 401, 403, 422, 500, 503)), refusals((400, 401, 403, 413, 415, 429, 500, 503))
+    of_snowplow, of_events = (
+        refusals((400, 401, 403, 422, 500, 503)),
+        refusals((400, 401, 403, 413, 415, 429, 500, 503)),
+    )
     event = _events(of_events)
     return {
         "/com.snowplowanalytics.snowplow/tp2": {"post": _payloads(of_snowplow)},
@@ -70,7 +73,10 @@ def _pixel(refused: Responses) -> dict[str, Any]:
         "tags": ["tracking"],
         "summary": "Snowplow: send an event as a pixel",
         "parameters": [_parameter("query", name, value) for name, value in _PAYLOAD.items()],
-        "responses": {"200": {"description": "The log has it, or what was wrong with it.", "content": image}, **refused},
+        "responses": {
+            "200": {"description": "The log has it, or why not.", "content": image},
+            **refused,
+        },
     }
 
 

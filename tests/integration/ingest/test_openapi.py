@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
-from services.ingest.dialects import cloudevents, jitsu, pixel, posthog, snowplow
+from services.ingest.dialects import jitsu, pixel, posthog
 from services.ingest.docs_dialects import POSTS
 from services.ingest.routes import ROUTES
 from tests.integration.ingest.conftest import Service
@@ -21,8 +22,9 @@ HIDDEN = {
     "/beacon/v1/batch",
     *(posthog.ROUTES.keys() | jitsu.ROUTES.keys()) - POSTS.keys(),
     *pixel.ROUTES,  # as /v1/pixel/{type} and /pixel/v1/{type}
+    "/i",  # not by POST, and
+    "/events",  # not with 200: below
 }
-HIDDEN |= snowplow.ROUTES.keys() | cloudevents.ROUTES.keys()
 
 
 def test_nothing_that_may_be_sent_breaks_it(service: Service) -> None:
@@ -54,6 +56,23 @@ async def test_every_tracking_path_is_documented_with_an_example(anybody: httpx.
         answer = await anybody.post(path, json=content["example"], headers={"authorization": "Bearer shop-key"})
         assert answer.status_code == 200
         assert answer.json()["rejected"] == []
+
+
+@pytest.mark.parametrize("method", ["post", "put"])
+async def test_an_event_is_documented_with_an_example_of_each_mode(anybody: httpx.AsyncClient, method: str) -> None:
+    operation = (await anybody.get("/openapi.json")).json()["paths"]["/events"][method]
+    attributes = {each["name"]: each["example"] for each in operation["parameters"] if each["in"] == "header"}
+    for media, content in operation["requestBody"]["content"].items():
+        headers = attributes | {"content-type": media, "authorization": "Bearer shop-key"}
+        answer = await anybody.request(method, "/events", json=content["example"], headers=headers)
+        assert (answer.status_code, answer.json()["accepted"], answer.json()["rejected"]) == (202, 1, [])
+
+
+async def test_snowplows_pixel_is_documented_with_an_example(anybody: httpx.AsyncClient) -> None:
+    operation = (await anybody.get("/openapi.json")).json()["paths"]["/i"]["get"]
+    query = {each["name"]: each["example"] for each in operation["parameters"]}
+    answer = await anybody.get("/i", params=query, headers={"authorization": "Bearer shop-key"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/gif")
 
 
 async def test_people_can_read_it(anybody: httpx.AsyncClient) -> None:
