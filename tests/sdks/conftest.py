@@ -19,14 +19,14 @@ from services.ingest.encode import Rejected
 from shared.identifiers import IdentityRules
 from shared.touchpoint import REJECTED, TOUCHPOINTS, Touchpoint
 from tests.integration.ingest.conftest import ROOT, Service, Written
-from tests.sdks.clients import Client
+from tests.sdks.clients import JITSU_KEY, KEY, Client
 from tests.sdks.story import Call
 from tests.support.postgres import run_on, sibling
 
-KEY = "sdk-key"
+APP = "sdk-app"
 SOURCES = f"""
 sources:
-  - {{name: sdks, kind: browser, write_keys: [{KEY}], app_ids: [sdk-app]}}
+  - {{name: sdks, kind: browser, write_keys: [{KEY}, "{JITSU_KEY}"], app_ids: [{APP}]}}
 """
 READERS = "readers: [{name: admin, keys: [admin-key], scopes: [admin]}]"
 
@@ -41,9 +41,9 @@ class Ended:
     said: str
 
 
-def start(pool: ThreadPoolExecutor, client: Client, host: str, calls: list[Call], key: str = KEY) -> Future[Ended]:
+def start(pool: ThreadPoolExecutor, client: Client, host: str, calls: list[Call]) -> Future[Ended]:
     """Runs a driver to its end in a process of its own."""
-    job = json.dumps({"host": host, "key": key, "calls": calls, "options": client.options})
+    job = json.dumps({"host": host, "key": client.key, "app": APP, "calls": calls, "options": client.options})
     return pool.submit(_run, client.command, job)
 
 
@@ -90,10 +90,12 @@ async def rejected(database: str) -> list[Rejected]:
 
 
 def of_user(touchpoints: list[Touchpoint], user: str) -> list[Touchpoint]:
-    return [one for one in touchpoints if user in (one.ids.get("user_id"), one.ids.get("anonymous_id"))]
+    return [
+        one for one in touchpoints if user in (one.ids.get("user_id"), one.ids.get("anonymous_id"), one.previous_id)
+    ]
 
 
 def number_of(touchpoint: Touchpoint) -> int | None:
     """The number of the call that made it; None where there is no place for a number."""
-    number = touchpoint.properties.get("n", touchpoint.traits.get("n"))
-    return None if number is None else int(number)
+    beside = touchpoint.context.get("contexts", {}).get("call", {})  # where Snowplow's page views have theirs
+    return next((part["n"] for part in (touchpoint.properties, touchpoint.traits, beside) if "n" in part), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
@@ -70,7 +70,8 @@ def _structured(call: Call) -> Parsed:
     event, clean = _read(call.body, _OBJECT)
     if not isinstance(event, dict):
         raise Refusal("body_not_an_object")
-    return _single(call, event, *_data_of(event, clean))
+    body = call.body
+    return _single(call, event, *_data_of(event, clean), lambda _: body)
 
 
 def _binary(call: Call, content_type: str) -> Parsed:
@@ -86,14 +87,21 @@ def _binary(call: Call, content_type: str) -> Parsed:
     if content_type:
         event["datacontenttype"] = content_type
     data, clean = _data(call.body, content_type)
-    return _single(call, event, data, clean and all(map(hygiene.is_clean, event.values())))
+    clean = clean and all(map(hygiene.is_clean, event.values()))
+    body = call.body
+    return _single(call, event, data, clean, lambda _: _whole(event, body, data, clean))
 
 
-def _single(call: Call, event: Event, data: Any, clean: bool) -> Parsed:
+def _whole(event: Event, body: bytes, data: Any, clean: bool) -> bytes:
+    """A binary event as a structured one: what it says in its headers is part of what was sent."""
+    told = {"data": data} if clean and not isinstance(data, bytes) else {"data_base64": b64encode(body).decode()}
+    return msgspec.json.encode({**event, **told})
+
+
+def _single(call: Call, event: Event, data: Any, clean: bool, original: Callable[[int], bytes]) -> Parsed:
     if wrong := _wrong(event):
         raise Refusal("attribute_missing", wrong)
-    body = call.body
-    return Parsed([_raw(event, data, clean)], None, _token(call), lambda _: body, app_id=event["source"])
+    return Parsed([_raw(event, data, clean)], None, _token(call), original, app_id=event["source"])
 
 
 def _token(call: Call) -> str | None:

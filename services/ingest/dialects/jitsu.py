@@ -11,7 +11,7 @@ import msgspec
 
 from services.ingest.accept import TYPES
 from services.ingest.dialects.dialect import Answer, Call, Dialect, Outcome, told
-from services.ingest.dialects.raw import Parsed
+from services.ingest.dialects.raw import Parsed, RawTouchpoint
 from services.ingest.dialects.segment import parse_call
 
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -24,9 +24,18 @@ def answer(outcome: Outcome) -> Answer:
 
 def _single(type_: str) -> Dialect:
     def parse(call: Call) -> Parsed:
-        return parse_call(type_, call.body)
+        parsed = parse_call(type_, call.body)
+        if type_ == "page" and (page := parsed.items[0]) is not None:
+            _name(page)
+        return parsed
 
     return Dialect("jitsu", parse, answer)
+
+
+def _name(page: RawTouchpoint) -> None:
+    """`page(name, properties)` puts the name among the properties."""
+    if page.name is None and isinstance(page.properties, dict):
+        page.name = page.properties.get("name")
 
 
 ROUTES: Final[dict[str, Dialect]] = {

@@ -33,3 +33,21 @@ export function asSegment(call) {
   const { user, event, name, properties, traits, group_id, previous_id, time } = call;
   return { userId: user, event, name, properties, traits, groupId: group_id, previousId: previous_id, timestamp: time };
 }
+
+/** How a call is made with Jitsu's client, which remembers whose it is. */
+export function asJitsu(client) {
+  const methods = {
+    identify: ({ user, traits }) => client.identify(user, traits),
+    track: ({ event, properties }) => client.track(event, properties),
+    page: ({ name, properties }) => client.page(name, properties),
+    group: ({ group_id, traits }) => client.group(group_id, traits),
+  };
+  return (call) => methods[call.type](call);
+}
+
+/** The data of a CloudEvent: the properties of a track, anything else as a call of Segment's API. */
+export function asData(call) {
+  if (call.type === 'track') return call.properties;
+  const { timestamp, event, ...rest } = asSegment(call);
+  return { type: call.type, ...rest };
+}

@@ -41,3 +41,12 @@ def as_segment(call: Call) -> tuple[str, dict[str, Any]]:
     names = ("event", "name", "properties", "traits", "group_id", "previous_id")
     arguments = {name: call[name] for name in names if name in call}
     return call["type"], {**arguments, "user_id": call["user"], "timestamp": call["time"]}
+
+
+def as_data(call: Call) -> dict[str, Any]:
+    """The data of a CloudEvent: the properties of a track, anything else as a call of Segment's API."""
+    if call["type"] == "track":
+        return dict(call["properties"])
+    names = {"user": "userId", "group_id": "groupId", "previous_id": "previousId"}
+    kept = ("type", "user", "name", "properties", "traits", "group_id", "previous_id")
+    return {names.get(name, name): call[name] for name in kept if name in call}

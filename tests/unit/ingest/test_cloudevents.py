@@ -159,6 +159,24 @@ def test_a_bad_event_of_a_batch_is_rejected_and_keeps_its_bytes() -> None:
     assert json.loads(parsed.original(1)) == bad
 
 
+@pytest.mark.parametrize(
+    ("body", "content_type", "told"),
+    [
+        (b'{"price": 9}', None, {"data": {"price": 9}}),
+        ("Grüße".encode(), "text/plain", {"data": "Grüße"}),
+        (b"\xff\x00", "image/png", {"data_base64": "/wA="}),
+        (b'{"price": NaN}', "application/json", {"data_base64": "eyJwcmljZSI6IE5hTn0="}),
+    ],
+)
+def test_of_a_binary_event_the_headers_are_kept_with_the_body(
+    body: bytes, content_type: str | None, told: dict[str, Any]
+) -> None:
+    kept = binary(body, content_type, subject=b"Zo%C3%AB").original(0)
+    typed = {"datacontenttype": content_type} if content_type else {}
+    assert json.loads(kept) == event(subject="Zoë") | typed | told
+    assert taken(sent(kept, STRUCTURED)) == taken(binary(body, content_type, subject=b"Zo%C3%AB"))
+
+
 def test_an_empty_batch_is_a_batch() -> None:
     assert batch().items == []
 

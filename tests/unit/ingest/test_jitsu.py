@@ -33,3 +33,14 @@ def test_the_answer_is_ok() -> None:
     answer = jitsu.answer(Outcome(1, []))
     assert (answer.status, answer.content_type) == (200, "application/json")
     assert json.loads(answer.body) == {"ok": True, "success": True, "destinations": [], "accepted": 1, "rejected": []}
+
+
+def test_the_name_of_a_page_is_among_its_properties() -> None:
+    def name(body: bytes) -> object:
+        [page] = jitsu.ROUTES["/api/s/page"].parse(Asked("POST", "/api/s/page", {}, {}, body)).items
+        assert page is not None
+        return page.name
+
+    assert name(b'{"properties": {"name": "Home"}}') == "Home"
+    assert name(b'{"name": "Start", "properties": {"name": "Home"}}') == "Start"
+    assert name(b'{"properties": [1]}') is None

@@ -1,0 +1,25 @@
+/** @snowplow/node-tracker makes the calls it is told. */
+
+import { buildPageView, buildScreenView, buildSelfDescribingEvent, newTracker } from '@snowplow/node-tracker';
+import { make, readJob, report } from './calls.mjs';
+
+const job = await readJob();
+const errors = [];
+const tracker = newTracker(
+  { namespace: 'sdks', appId: job.app, encodeBase64: job.options.encodeBase64 ?? true },
+  { endpoint: job.host, bufferSize: 25, onRequestFailure: (failure) => errors.push(failure.message), ...job.options },
+);
+
+const events = {
+  track: ({ event, properties }) =>
+    buildSelfDescribingEvent({ event: { schema: `iglu:example/${event}/jsonschema/1-0-0`, data: properties } }),
+  page: ({ name }) => buildPageView({ pageUrl: 'https://shop.example/', pageTitle: name }),
+  screen: ({ name, n }) => buildScreenView({ name, id: String(n) }),
+};
+const refused = await make(job.calls, (call) => {
+  tracker.setUserId(call.user);
+  const numbered = [{ schema: 'iglu:example/call/jsonschema/1-0-0', data: { n: call.n } }];
+  return tracker.track(events[call.type](call), numbered, call.time && { type: 'ttm', value: call.time.getTime() });
+});
+for (let tries = 0; tries < (job.flushes ?? 1); tries++) await tracker.flush();
+report(refused, errors);
