@@ -87,13 +87,14 @@ class Service:
 
     def wait_until_it_listens(self, path: str = "/readyz") -> None:
         deadline = time.monotonic() + 90
-        while time.monotonic() < deadline:
-            assert self.process is not None
-            assert self.process.poll() is None, self.output.read_text()
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(self.url + path).status_code == 200:
-                    return
-            time.sleep(0.05)
+        with httpx.Client(base_url=self.url) as client:
+            while time.monotonic() < deadline:
+                assert self.process is not None
+                assert self.process.poll() is None, self.output.read_text()
+                with contextlib.suppress(httpx.TransportError):
+                    if client.get(path).status_code == 200:
+                        return
+                time.sleep(0.05)
         raise AssertionError(self.output.read_text())
 
 
