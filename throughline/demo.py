@@ -12,10 +12,11 @@ from uuid import UUID
 import httpx
 import structlog
 
+from services.ingest.exports.plain import Mapping
 from services.ingest.settings import IngestSettings
 from shared.keys import has_demo_key, load_sources
 from shared.settings import Settings
-from throughline.importing import Mapping, import_all
+from throughline.importing import Options, import_all
 from throughline.supervisor import local
 
 SAMPLE = Path(__file__).parent.parent / "deploy" / "demo" / "rete_ecom.jsonl.gz"
@@ -43,9 +44,9 @@ async def companion(settings: Settings) -> None:
     """Imports the sample (at once, if it has been imported before) and sends a touchpoint now and then."""
     if not has_demo_key(frozenset().union(*(one.keys for one in load_sources(settings.throughline_config)))):
         raise ValueError("the demo sends with the published key demo-write, which sources.yaml does not have any more")
-    mapping = Mapping({}, "acquisition")
+    options = Options(mapping=Mapping(channel_is="acquisition"))
     imported = IngestSettings(**settings.model_dump())
-    tally = await import_all(imported, [SAMPLE], None, mapping)
+    tally = await import_all(imported, [SAMPLE], options)
     _log.info("the sample history is in", touchpoints=tally.accepted)
     url = f"http://{local(settings)}:{settings.ingest_port}/v1/track"
     async with httpx.AsyncClient(auth=("demo-write", ""), timeout=10) as client:

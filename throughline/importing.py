@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import csv
-import gzip
 import hashlib
-import io
 import itertools
 import json
-import re
-import sys
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal, Self, cast
+from typing import Annotated, Final
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import stamina
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from services.ingest import hygiene
 from services.ingest.accept import Accepted, Intake, accept
 from services.ingest.dialects.segment import parse_batch
 from services.ingest.encode import rejected_record, touchpoint_record
+from services.ingest.exports import plain
+from services.ingest.exports.export import Call, Export, Reading
+from services.ingest.exports.formats import EXPORTS, recognised
+from services.ingest.exports.plain import Mapping, MappingFile, read_mapping
+from services.ingest.exports.values import without_repeats
 from services.ingest.reasons import Rejection
 from services.ingest.settings import IngestSettings
 from services.ingest.times import Arrival
@@ -36,120 +33,206 @@ from shared.eventlog.port import Appender, LogUnavailable, Record
 from shared.identifiers import IdentityRules, load_identity
 from shared.keys import Source, load_sources
 from shared.touchpoint import REJECTED, TOUCHPOINTS
-from throughline.environment import fail, with_database
+from throughline.environment import fail, read_settings, with_database
+from throughline.files import Damaged, Row, rows
+from throughline.progress import progress
 from throughline.services import prepare
+from throughline.tally import Tally
 
-BATCH = 1000
-_NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?")
-TRACEPARENT = b"00-00000000000000000000000000000001-0000000000000001-00"
-COLUMNS = {  # what a column is called -> where its value goes in a Segment call
-    "id": "messageId", "time": "timestamp", "user": "userId", "anonymous": "anonymousId",
-}  # fmt: skip
-ROOT = frozenset(
-    ("type", "event", "name", "messageId", "timestamp", "originalTimestamp", "sentAt", "userId", "anonymousId",
-     "previousId", "groupId", "properties", "traits", "context")
-)  # fmt: skip
+BATCH: Final = 1000
+LOOKED_AT: Final = 200  # rows that say which tool a file is from
+TRACEPARENT: Final = b"00-00000000000000000000000000000001-0000000000000001-00"
+
+Append = Callable[[list[Record], list[Record]], Awaitable[None]]
 
 
-@dataclass(slots=True)
-class Tally:
-    """What became of the rows."""
-
-    before: int = 0
-    accepted: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
+class UnknownFormat(ValueError):
+    """Nothing in a file says which tool it is from."""
 
 
 @dataclass(frozen=True, slots=True)
-class Mapping:
-    """Which column is what; what the `channel` column holds."""
+class Options:
+    """How files are read: in whose name (none: the first source), as which export (none: what it looks like), with
+    which columns, in which time zone."""
 
-    columns: dict[str, str]
-    channel_is: str
+    source: str | None = None
+    export: Export | None = None
+    mapping: Mapping = field(default_factory=Mapping)
+    timezone: str = "UTC"
 
-    def call(self, row: dict[str, Any], fallback_id: str, *, texts: bool = False) -> dict[str, Any]:
-        """A row as a Segment call; columns that mean nothing to us become properties. ``texts``: it has only texts."""
-        call: dict[str, Any] = {}
-        for column, value in row.items():
-            if value is not None and value != "":
-                target = self._target(column)
-                _put(call, target, _number(value) if texts and "." in target and isinstance(value, str) else value)
-        call.setdefault("type", "track")
-        call.setdefault("messageId", fallback_id)
-        return call
-
-    def _target(self, column: str) -> str:
-        name = self.columns.get(column, column)
-        if name == "channel":
-            return f"context.{self.channel_is}"
-        if name in COLUMNS:
-            return COLUMNS[name]
-        return name if name.split(".", maxsplit=1)[0] in ROOT else f"properties.{name}"
-
-
-def _put(document: dict[str, Any], path: str, value: Any) -> None:
-    *parents, last = path.split(".")
-    for parent in parents:
-        inner = document.setdefault(parent, {})
-        if not isinstance(inner, dict):
-            return
-        document = inner
-    document[last] = value
+    def export_of(self, file: Path) -> Export:
+        """What the file is an export of; UnknownFormat, or Damaged."""
+        export = self.export or recognised(row.value for row in itertools.islice(rows(file), LOOKED_AT))
+        if export is None and next(rows(file), None) is not None:
+            raise UnknownFormat(
+                f"{file.name} looks like none of the exports that are known: {', '.join(EXPORTS)}; --format says which "
+                "one it is, and --map or --mapping what its columns are"
+            )
+        return plain.export(self.mapping) if export in (None, plain.EXPORT) else export
 
 
 def import_files(
     files: Annotated[
-        list[Path], typer.Argument(help="JSON lines or CSV, gzipped or not.", exists=True, dir_okay=False)
+        list[Path],
+        typer.Argument(help="JSON lines or CSV, as they are or in a .gz, .zst or .zip.", exists=True, dir_okay=False),
     ],
     source: Annotated[str | None, typer.Option(help="In whose name; the first of sources.yaml if not given.")] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help=f"{', '.join(EXPORTS)}; what the file looks like if not given.")
+    ] = None,
     map_: Annotated[
         list[str] | None,
         typer.Option("--map", help="TARGET=COLUMN, e.g. user=customer or properties.revenue=amount; repeatable."),
     ] = None,
+    mapping_file: Annotated[
+        Path | None,
+        typer.Option("--mapping", help="A YAML file: columns, constants, channel_is, timezone.", dir_okay=False),
+    ] = None,
     channel_is: Annotated[
-        str, typer.Option(help="What a column named channel holds: channel or acquisition.")
-    ] = "channel",
+        str | None, typer.Option(help="What a column named channel holds: channel (if not given) or acquisition.")
+    ] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="Of the times that name no zone, e.g. Europe/Berlin; UTC if not given.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be accepted, and why not; needs no database.")
+    ] = False,
 ) -> None:
-    """Import history from files. Goes on where it stopped; importing a file twice changes nothing."""
-    if channel_is not in ("channel", "acquisition"):
-        fail(f"--channel-is takes channel or acquisition, not {channel_is}", 2)
-    columns = {}
-    for pair in map_ or ():
-        target, _, column = pair.partition("=")
-        if not target or not column:
-            fail(f"--map takes TARGET=COLUMN, not {pair!r}", 2)
-        columns[column] = target
-    with with_database(IngestSettings) as settings:
-        try:
-            tally = asyncio.run(import_all(settings, files, source, Mapping(columns, channel_is)))
-        except csv.Error as error:
-            fail(str(error))
-    if tally.before:
-        typer.echo(f"{tally.before} rows were imported before")
-    typer.echo(f"{tally.accepted} touchpoints are on the log")
-    for reason, n in sorted(tally.rejected.items()):
-        typer.echo(f"{n} refused: {reason}")
-    if tally.rejected:
+    """Import history from files: your own, or the exports of other tools. Goes on where it stopped; importing a file
+    twice changes nothing."""
+    options = _options(source, format_, map_ or [], mapping_file, channel_is, timezone)
+    if dry_run:
+        tally, sender = _foreseen(read_settings(IngestSettings), files, options)
+        lines = tally.foreseen(sender.name)
+    else:
+        with with_database(IngestSettings) as settings:
+            tally = _known(lambda: asyncio.run(import_all(settings, files, options)))
+        lines = tally.done()
+    for line in lines:
+        typer.echo(line)
+    for line in tally.problems():
+        typer.echo(line, err=True)
+    if tally.found_a_problem:
         raise typer.Exit(1)
 
 
-async def import_all(settings: IngestSettings, files: list[Path], source: str | None, mapping: Mapping) -> Tally:
+def _options(
+    source: str | None, format_: str | None, pairs: list[str], file: Path | None, channel_is: str | None,
+    timezone: str | None,
+) -> Options:  # fmt: skip
+    """What the command line says, over what the mapping file says; ends the command if something is wrong."""
+    if format_ is not None and format_ not in EXPORTS:
+        fail(f"--format takes {', '.join(EXPORTS)}, not {format_}", 2)
+    if channel_is not in (None, "channel", "acquisition"):
+        fail(f"--channel-is takes channel or acquisition, not {channel_is}", 2)
+    columns = dict(map(_pair, pairs))
+    given = {"columns": columns, "channel_is": channel_is, "timezone": timezone}
+    try:
+        told = read_mapping(file.read_text(encoding="utf-8")) if file is not None else MappingFile()
+        merged = {**told.model_dump(), **{name: value for name, value in given.items() if value}}
+        whole = MappingFile.model_validate({**merged, "columns": {**told.columns, **columns}})
+    except (OSError, ValueError) as error:
+        fail(f"{file or '--timezone'}: {error}", 2)
+    mapped = bool(columns or channel_is) or file is not None
+    if mapped and format_ not in (None, "plain"):
+        fail(f"--map, --mapping and --channel-is say what columns are; the columns of {format_} are known", 2)
+    export = EXPORTS.get("plain" if mapped else format_ or "")
+    return Options(source, export, Mapping(whole.columns, whole.constants, whole.channel_is), whole.timezone)
+
+
+def _pair(pair: str) -> tuple[str, str]:
+    target, _, column = pair.partition("=")
+    if not target or not column:
+        fail(f"--map takes TARGET=COLUMN, not {pair!r}", 2)
+    return target, column
+
+
+def _known(work: Callable[[], Tally]) -> Tally:
+    try:
+        return work()
+    except UnknownFormat as error:
+        fail(str(error), 2)
+
+
+def _foreseen(settings: IngestSettings, files: list[Path], options: Options) -> tuple[Tally, Source]:
+    """What an import would do; touches neither log nor database nor bookmarks."""
+    try:
+        sender = _sender(settings, options)
+        rules = load_identity(settings.throughline_config)
+    except ValueError as error:
+        fail(str(error))
+    tally = Tally()
+    return _known(lambda: asyncio.run(_all(files, options, sender, rules, tally, _nowhere, None))), sender
+
+
+async def _nowhere(_: list[Record], __: list[Record]) -> None:
+    """Where the records of a dry run go."""
+
+
+async def import_all(settings: IngestSettings, files: list[Path], options: Options) -> Tally:
     """Imports the files one after the other; ValueError in a sentence if something does not fit."""
-    sources = load_sources(settings.throughline_config)
-    sender = next((one for one in sources if source in (None, one.name)), None)
-    if sender is None:
-        raise ValueError(f"no source is called {source}; there are {', '.join(one.name for one in sources)}")
+    sender = _sender(settings, options)
+    rules = load_identity(settings.throughline_config)
+    for file in files:
+        _look_at(file, options)
     await prepare(settings)
     appender = open_appender(settings)
     await appender.start()
     try:
-        tally = Tally()
-        for file in files:
-            importer = Importer(appender, sender, load_identity(settings.throughline_config), mapping, tally)
-            await importer.run(file, Bookmark.of(settings.throughline_home, file, mapping, sender))
-        return tally
+        home = settings.throughline_home
+        return await _all(files, options, sender, rules, Tally(), _to(appender), home)
     finally:
         await appender.stop()
+
+
+def _look_at(file: Path, options: Options) -> None:
+    """Raises UnknownFormat before anything is imported; what is damaged is told when its turn comes."""
+    try:
+        options.export_of(file)
+    except Damaged:
+        return
+
+
+def _sender(settings: IngestSettings, options: Options) -> Source:
+    sources = load_sources(settings.throughline_config)
+    sender = next((one for one in sources if options.source in (None, one.name)), None)
+    if sender is None:
+        raise ValueError(f"no source is called {options.source}; there are {', '.join(one.name for one in sources)}")
+    return sender
+
+
+def _to(appender: Appender) -> Append:
+    async def append(records: list[Record], letters: list[Record]) -> None:
+        async for attempt in stamina.retry_context(on=LogUnavailable, attempts=20, timeout=120):
+            with attempt:
+                await appender.append(TOUCHPOINTS, records)
+                await appender.append(REJECTED, letters)
+
+    return append
+
+
+async def _all(
+    files: list[Path], options: Options, sender: Source, rules: IdentityRules, tally: Tally, append: Append,
+    home: Path | None,
+) -> Tally:  # fmt: skip
+    for file in files:
+        try:
+            export = options.export_of(file)
+            digest = digest_of(file)
+            bookmark = Bookmark.of(home, digest, export, options, sender) if home is not None else None
+            importer = Importer(append, sender, rules, export, ZoneInfo(options.timezone), digest, tally)
+            await importer.run(file, bookmark)
+        except Damaged as error:
+            tally.damaged.append(str(error))
+    return tally
+
+
+def digest_of(file: Path) -> str:
+    content = hashlib.blake2b(digest_size=16)
+    with file.open("rb") as opened:
+        while part := opened.read(1 << 20):
+            content.update(part)
+    return content.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,18 +240,13 @@ class Bookmark:
     """How far a file has been imported, by its content and the options: the same file under another name goes on."""
 
     path: Path
-    digest: str
 
     @classmethod
-    def of(cls, home: Path, file: Path, mapping: Mapping, source: Source) -> Bookmark:
-        content = hashlib.blake2b(digest_size=16)
-        with file.open("rb") as opened:
-            while part := opened.read(1 << 20):
-                content.update(part)
-        digest = content.hexdigest()
-        options = json.dumps([digest, mapping.columns, mapping.channel_is, source.name], sort_keys=True)
-        name = hashlib.blake2b(options.encode(), digest_size=16).hexdigest()
-        return cls(home / "imports" / name, digest)
+    def of(cls, home: Path, digest: str, export: Export, options: Options, source: Source) -> Bookmark:
+        mapping = options.mapping
+        said = [digest, export.name, dict(mapping.columns), dict(mapping.constants), mapping.channel_is]
+        text = json.dumps([*said, options.timezone, source.name], sort_keys=True, default=str)
+        return cls(home / "imports" / hashlib.blake2b(text.encode(), digest_size=16).hexdigest())
 
     def read(self) -> int:
         """Rows that are done."""
@@ -185,116 +263,74 @@ class Bookmark:
 class Importer:
     """Imports a file in batches; each is on the log before the bookmark moves."""
 
-    appender: Appender
+    append: Append
     source: Source
     rules: IdentityRules
-    mapping: Mapping
+    export: Export
+    zone: ZoneInfo
+    digest: str
     tally: Tally
 
-    async def run(self, file: Path, bookmark: Bookmark) -> None:
-        done = bookmark.read()
+    async def run(self, file: Path, bookmark: Bookmark | None) -> None:
+        done = bookmark.read() if bookmark is not None else 0
         self.tally.before += done
         numbered = itertools.islice(enumerate(rows(file)), done, None)
-        with progress(file, done) as show:
-            while batch := list(itertools.islice(numbered, BATCH)):
-                await self._append(batch, bookmark.digest, _kind(file) == "csv")
+        with progress(file, self.export, done) as show:
+            for batch in _batches(numbered):
+                await self.append(*self._decide(batch))
                 done = batch[-1][0] + 1
-                bookmark.write(done)
+                if bookmark is not None:
+                    bookmark.write(done)
                 show(done)
 
-    async def _append(self, batch: list[tuple[int, Any]], digest: str, texts: bool) -> None:
+    def _decide(self, batch: list[tuple[int, Row]]) -> tuple[list[Record], list[Record]]:
+        """The records of the touchpoints and of the dead letters."""
         now = datetime.now(UTC)
-        calls = [
-            self.mapping.call(row, f"{digest}-{number}", texts=texts) if isinstance(row, dict) else row
-            for number, row in batch
-        ]
-        parsed = parse_batch(json.dumps({"batch": calls}).encode())
+        found = without_repeats([self._calls(number, row) for number, row in batch])
+        calls = [(number, row, call) for (number, row), calls in zip(batch, found, strict=True) for call in calls]
+        parsed = parse_batch(json.dumps({"batch": [call for _, _, call in calls]}).encode())
         intake = Intake(
             source=self.source, arrival=Arrival.of(now, None, True), rules=self.rules, new_id=lambda: str(uuid4())
         )
         records: list[Record] = []
         letters: list[Record] = []
-        for (number, _), raw, place in zip(batch, parsed.items, itertools.count(), strict=False):
+        for place, (raw, (number, row, _)) in enumerate(zip(parsed.items, calls, strict=True)):
             decision = accept(raw, intake)
             if isinstance(decision, Accepted):
+                self.tally.accept(decision)
                 records.append(touchpoint_record(decision, TRACEPARENT, self.source.name.encode()))
-            elif isinstance(decision, Rejection):
-                letter = rejected_record(
-                    decision, number, source=self.source.name, received_at=now, original=parsed.original(place),
-                    traceparent=TRACEPARENT,
-                )  # fmt: skip
-                letters.append(letter)
-                self.tally.rejected[decision.reason] += 1
-        async for attempt in stamina.retry_context(on=LogUnavailable, attempts=20, timeout=120):
-            with attempt:
-                await self.appender.append(TOUCHPOINTS, records)
-                await self.appender.append(REJECTED, letters)
-        self.tally.accepted += len(records)
+                continue
+            original = parsed.original(place)
+            wrong = Rejection(decision.reason, f"{row.place}: {decision.message}", decision.id)
+            self.tally.reject(wrong, original.decode())
+            letter = rejected_record(
+                wrong, number, source=self.source.name, received_at=now, original=original, traceparent=TRACEPARENT
+            )
+            letters.append(letter)
+        return records, letters
+
+    def _calls(self, number: int, row: Row) -> list[Call]:
+        """What a row says; what is no object stands for itself, to be refused."""
+        if not isinstance(row.value, dict):
+            return [row.value]
+        calls = self.export.calls(row.value, Reading(self.zone, row.texts))
+        for call in calls:
+            call.setdefault("messageId", f"{self.digest}-{number}")
+        return calls
 
 
-def rows(file: Path) -> Iterator[Any]:
-    """The rows of a file: objects of JSON lines, or dictionaries of a CSV with a head."""
-    with _open(file) as opened:
-        if _kind(file) == "csv":
-            yield from csv.DictReader(opened, restkey="more")
-        else:
-            yield from (_row(line) for line in opened if line.strip())
-
-
-def _row(line: str) -> Any:
-    """A line's value; the line itself, which is no object and will be refused, if it is not JSON or without bottom."""
+def _batches(numbered: Iterator[tuple[int, Row]]) -> Iterator[list[tuple[int, Row]]]:
+    """Of BATCH rows; what could be read before a file turns out to be damaged is a batch too."""
+    batch: list[tuple[int, Row]] = []
     try:
-        row = json.loads(line)
-        return line if hygiene.depth(row) > 2 * hygiene.MAX_DEPTH else row
-    except (ValueError, RecursionError):
-        return line
-
-
-def _number(text: str) -> Any:
-    """A CSV has only texts: what reads like a number is one."""
-    return json.loads(text) if _NUMBER.fullmatch(text) else text
-
-
-def _kind(file: Path) -> Literal["csv", "jsonl"]:
-    return "csv" if ".csv" in [suffix.lower() for suffix in file.suffixes] else "jsonl"
-
-
-@contextlib.contextmanager
-def _open(file: Path) -> Iterator[IO[str]]:
-    """The text of a file, unzipped if it is zipped."""
-    with file.open("rb") as raw:
-        zipped = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        plain = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if zipped else raw
-        yield io.TextIOWrapper(plain, encoding="utf-8-sig", errors="replace", newline="")
-
-
-class progress:
-    """A bar on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, file: Path, done: int) -> None:
-        self._file, self._done = file, done
-        self._bar: Progress | None = None
-        self._told = 0
-
-    def __enter__(self) -> Self:
-        if sys.stderr.isatty():
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bar = Progress(*columns, transient=True)
-            self._bar.start()
-            total = sum(1 for _ in rows(self._file))
-            self._task = self._bar.add_task(self._file.name, total=total, completed=self._done)
-        return self
-
-    def __call__(self, done: int) -> None:
-        self._done = done
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done)
-        elif done - self._told >= 50 * BATCH:
-            self._told = done
-            typer.echo(f"{self._file.name}: {done} rows", err=True)
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-        typer.echo(f"{self._file.name}: {self._done} rows read", err=True)
+        for one in numbered:
+            batch.append(one)
+            if len(batch) == BATCH:
+                yield batch
+                batch = []
+    except Damaged:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch

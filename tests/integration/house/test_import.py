@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 
 from shared.eventlog.postgres import unpack
 from shared.touchpoint import REJECTED, TOUCHPOINTS
+from tests.support.pipeline import ROOT
 
+SAMPLES = ROOT / "tests" / "data" / "exports"
 LINES: list[dict[str, Any]] = [
     {"id": "1", "time": "2024-01-04T11:45:38Z", "user": "u1", "event": "home", "channel": "email"},
     {"id": "2", "time": "2024-01-04T11:46:38Z", "anonymous": "a1", "event": "search", "properties": {"query": "tea"}},
@@ -104,6 +107,18 @@ def test_rows_without_an_id_get_the_same_one_in_every_import(run: Any, database:
     run("import", file)
     ids = [touchpoint["id"] for touchpoint in on_the_log(database)]
     assert (len(ids), len(set(ids))) == (4, 2)
+
+
+@pytest.mark.parametrize("name", ["ga4.jsonl", "mixpanel.jsonl", "amplitude.zip", "posthog.jsonl"])
+def test_an_export_that_is_imported_twice_counts_once(run: Any, database: str, tmp_path: Path, name: str) -> None:
+    for _ in range(2):
+        assert run("import", SAMPLES / name).exit_code == 1  # one of nobody is in each
+        for bookmark in (tmp_path / "home/imports").iterdir():
+            bookmark.unlink()
+    expected = (SAMPLES / f"{name}.expected.jsonl").read_text().splitlines()
+    ids = Counter(touchpoint["id"] for touchpoint in on_the_log(database))
+    assert ids == {json.loads(line)["id"]: 2 for line in expected}
+    assert [letter["reason"] for letter in on_the_log(database, REJECTED)] == ["identifier_missing"] * 2
 
 
 @pytest.mark.parametrize(
