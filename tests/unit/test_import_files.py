@@ -34,7 +34,7 @@ def read(file: Path) -> list[tuple[str, Any]]:
     return [(row.place, row.value) for row in rows(file)]
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress], ids=["plain", "gzip", "zstd"])
 def test_packed_or_not_a_file_has_the_same_rows(tmp_path: Path, pack: Any) -> None:
     file = tmp_path / "h.jsonl"
     file.write_bytes(pack(LINES))
@@ -81,6 +81,7 @@ def test_what_is_no_json_is_there_as_text_with_its_line(tmp_path: Path) -> None:
         ("cut.jsonl.zst", zstandard.compress(LINES * 50, 1)[:8] + b"\xff" * 9),
         ("cut.zip", b"PK\x03\x04 and no more"),
     ],
+    ids=["gzip", "zstd", "zip"],
 )
 def test_a_damaged_file_is_said(tmp_path: Path, name: str, data: bytes) -> None:
     file = tmp_path / name
