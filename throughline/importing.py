@@ -25,6 +25,8 @@ from services.ingest.exports.export import Call, Export, Reading
 from services.ingest.exports.formats import EXPORTS, recognised
 from services.ingest.exports.plain import Mapping, MappingFile, read_mapping
 from services.ingest.exports.values import without_repeats
+from services.ingest.policies import load_policy
+from services.ingest.policy import Policy
 from services.ingest.reasons import Rejection
 from services.ingest.settings import IngestSettings
 from services.ingest.times import Arrival
@@ -44,6 +46,25 @@ LOOKED_AT: Final = 200  # rows that say which tool a file is from
 TRACEPARENT: Final = b"00-00000000000000000000000000000001-0000000000000001-00"
 
 Append = Callable[[list[Record], list[Record]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """In whose name touchpoints are sent, and what is done with them therefore."""
+
+    source: Source
+    policy: Policy
+    rules: IdentityRules
+
+    @classmethod
+    def of(cls, settings: IngestSettings, name: str | None) -> Sending:
+        """The named source, or the first one; ValueError in a sentence if something does not fit."""
+        config = settings.throughline_config
+        sources = load_sources(config)
+        source = next((one for one in sources if name in (None, one.name)), None)
+        if source is None:
+            raise ValueError(f"no source is called {name}; there are {', '.join(one.name for one in sources)}")
+        return cls(source, load_policy(source, config, settings.throughline_hash_key), load_identity(config))
 
 
 class UnknownFormat(ValueError):
@@ -102,8 +123,8 @@ def import_files(
     twice changes nothing."""
     options = _options(source, format_, map_ or [], mapping_file, channel_is, timezone)
     if dry_run:
-        tally, sender = _foreseen(read_settings(IngestSettings), files, options)
-        lines = tally.foreseen(sender.name)
+        tally, source = _foreseen(read_settings(IngestSettings), files, options)
+        lines = tally.foreseen(source)
     else:
         with with_database(IngestSettings) as settings:
             tally = _known(lambda: asyncio.run(import_all(settings, files, options)))
@@ -154,15 +175,13 @@ def _known(work: Callable[[], Tally]) -> Tally:
         fail(str(error), 2)
 
 
-def _foreseen(settings: IngestSettings, files: list[Path], options: Options) -> tuple[Tally, Source]:
-    """What an import would do; touches neither log nor database nor bookmarks."""
+def _foreseen(settings: IngestSettings, files: list[Path], options: Options) -> tuple[Tally, str]:
+    """What an import would do, and in whose name; touches neither log nor database nor bookmarks."""
     try:
-        sender = _sender(settings, options)
-        rules = load_identity(settings.throughline_config)
+        sending = Sending.of(settings, options.source)
     except ValueError as error:
         fail(str(error))
-    tally = Tally()
-    return _known(lambda: asyncio.run(_all(files, options, sender, rules, tally, _nowhere, None))), sender
+    return _known(lambda: asyncio.run(_all(files, options, sending, _nowhere, None))), sending.source.name
 
 
 async def _nowhere(_: list[Record], __: list[Record]) -> None:
@@ -171,16 +190,14 @@ async def _nowhere(_: list[Record], __: list[Record]) -> None:
 
 async def import_all(settings: IngestSettings, files: list[Path], options: Options) -> Tally:
     """Imports the files one after the other; ValueError in a sentence if something does not fit."""
-    sender = _sender(settings, options)
-    rules = load_identity(settings.throughline_config)
+    sending = Sending.of(settings, options.source)
     for file in files:
         _look_at(file, options)
     await prepare(settings)
     appender = open_appender(settings)
     await appender.start()
     try:
-        home = settings.throughline_home
-        return await _all(files, options, sender, rules, Tally(), _to(appender), home)
+        return await _all(files, options, sending, _to(appender), settings.throughline_home)
     finally:
         await appender.stop()
 
@@ -193,14 +210,6 @@ def _look_at(file: Path, options: Options) -> None:
         return
 
 
-def _sender(settings: IngestSettings, options: Options) -> Source:
-    sources = load_sources(settings.throughline_config)
-    sender = next((one for one in sources if options.source in (None, one.name)), None)
-    if sender is None:
-        raise ValueError(f"no source is called {options.source}; there are {', '.join(one.name for one in sources)}")
-    return sender
-
-
 def _to(appender: Appender) -> Append:
     async def append(records: list[Record], letters: list[Record]) -> None:
         async for attempt in stamina.retry_context(on=LogUnavailable, attempts=20, timeout=120):
@@ -211,16 +220,14 @@ def _to(appender: Appender) -> Append:
     return append
 
 
-async def _all(
-    files: list[Path], options: Options, sender: Source, rules: IdentityRules, tally: Tally, append: Append,
-    home: Path | None,
-) -> Tally:  # fmt: skip
+async def _all(files: list[Path], options: Options, sending: Sending, append: Append, home: Path | None) -> Tally:
+    tally = Tally()
     for file in files:
         try:
             export = options.export_of(file)
             digest = digest_of(file)
-            bookmark = Bookmark.of(home, digest, export, options, sender) if home is not None else None
-            importer = Importer(append, sender, rules, export, ZoneInfo(options.timezone), digest, tally)
+            bookmark = Bookmark.of(home, digest, export, options, sending.source) if home is not None else None
+            importer = Importer(append, sending, export, ZoneInfo(options.timezone), digest, tally)
             await importer.run(file, bookmark)
         except Damaged as error:
             tally.damaged.append(str(error))
@@ -264,8 +271,7 @@ class Importer:
     """Imports a file in batches; each is on the log before the bookmark moves."""
 
     append: Append
-    source: Source
-    rules: IdentityRules
+    sending: Sending
     export: Export
     zone: ZoneInfo
     digest: str
@@ -289,8 +295,10 @@ class Importer:
         found = without_repeats([self._calls(number, row) for number, row in batch])
         calls = [(number, row, call) for (number, row), calls in zip(batch, found, strict=True) for call in calls]
         parsed = parse_batch(json.dumps({"batch": [call for _, _, call in calls]}).encode())
+        source, policy = self.sending.source, self.sending.policy.on({})
+        arrival = Arrival.of(now, None, True)
         intake = Intake(
-            source=self.source, arrival=Arrival.of(now, None, True), rules=self.rules, new_id=lambda: str(uuid4())
+            source=source, arrival=arrival, rules=self.sending.rules, new_id=lambda: str(uuid4()), policy=policy
         )
         records: list[Record] = []
         letters: list[Record] = []
@@ -298,13 +306,13 @@ class Importer:
             decision = accept(raw, intake)
             if isinstance(decision, Accepted):
                 self.tally.accept(decision)
-                records.append(touchpoint_record(decision, TRACEPARENT, self.source.name.encode()))
+                records.append(touchpoint_record(decision, TRACEPARENT, source.name.encode()))
                 continue
-            original = parsed.original(place)
+            original = policy.letter(raw, parsed.original(place))
             wrong = Rejection(decision.reason, f"{row.place}: {decision.message}", decision.id)
             self.tally.reject(wrong, original.decode())
             letter = rejected_record(
-                wrong, number, source=self.source.name, received_at=now, original=original, traceparent=TRACEPARENT
+                wrong, number, source=source.name, received_at=now, original=original, traceparent=TRACEPARENT
             )
             letters.append(letter)
         return records, letters

@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from services.ingest.policy import Policy
 from shared.eventlog.port import Record
 from shared.identifiers import IdentityRules
 from shared.keys import Source
-from throughline.importing import Importer, Options, digest_of
+from throughline.importing import Importer, Options, Sending, digest_of
 from throughline.tally import Tally
 
 SOURCE = Source(name="shop-web", kind="server", write_keys=["k"])
 PLAINLY = Options()
 
 
-async def imported(file: Path, options: Options = PLAINLY) -> tuple[list[Any], list[Any], Tally]:
+async def imported(
+    file: Path, options: Options = PLAINLY, source: Source = SOURCE
+) -> tuple[list[Any], list[Any], Tally]:
     """The touchpoints without their `received_at`, the dead letters, and the tally. Raises Damaged, UnknownFormat."""
     touchpoints: list[Any] = []
     letters: list[Any] = []
@@ -28,7 +31,8 @@ async def imported(file: Path, options: Options = PLAINLY) -> tuple[list[Any], l
 
     tally = Tally()
     export = options.export_of(file)
-    importer = Importer(append, SOURCE, IdentityRules(), export, ZoneInfo(options.timezone), digest_of(file), tally)
+    sending = Sending(source, Policy(source), IdentityRules())
+    importer = Importer(append, sending, export, ZoneInfo(options.timezone), digest_of(file), tally)
     await importer.run(file, None)
     return touchpoints, letters, tally
 
