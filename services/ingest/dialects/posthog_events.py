@@ -30,7 +30,10 @@ TYPES: Final = {
     "$pageview": "page", "$screen": "screen", "$identify": "identify", "$set": "identify", "$groupidentify": "group",
     "$create_alias": "alias", "$merge_dangerously": "alias",
 }  # fmt: skip
-_ELSEWHERE: Final = frozenset(("token", "api_key", "distinct_id", "$set", "$set_once", "$group_set"))
+_ELSEWHERE: Final = frozenset(  # keys, who it is and where, traits: so that what protects people finds all of it
+    ("token", "api_key", "distinct_id", "$device_id", "$anon_distinct_id", "$user_id", "$ip", "$set", "$set_once",
+     "$group_set")
+)  # fmt: skip
 _CONTEXT: Final = (  # section of the context (none: the context itself), name in it, PostHog's property
     ("page", "url", "$current_url"), ("page", "path", "$pathname"), ("page", "referrer", "$referrer"),
     ("campaign", "name", "utm_campaign"), ("campaign", "source", "utm_source"), ("campaign", "medium", "utm_medium"),

@@ -126,9 +126,11 @@ def test_the_key_is_found_where_posthogs_clients_put_it(body: Any) -> None:
     assert parsed(body).write_key == "k"
 
 
-def test_a_key_is_never_kept_in_a_touchpoint() -> None:
-    kept = becomes({"event": "e", "properties": {"token": "secret", "distinct_id": "d", "a": 1}})
+def test_neither_key_nor_person_is_kept_in_properties_where_nobody_looks_for_them() -> None:
+    person = {"distinct_id": "d", "$device_id": "v", "$user_id": "d", "$anon_distinct_id": "a", "$ip": "192.0.2.7"}
+    kept = becomes({"event": "e", "properties": {"token": "secret", "a": 1, **person}})
     assert kept.properties == {"a": 1}
+    assert (kept.context["ip"], kept.context["device"]) == ("192.0.2.7", {"id": "v"})
 
 
 def test_sent_at_is_the_envelopes_or_the_querys() -> None:
