@@ -99,7 +99,7 @@ class Source(_Strict):
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
     kind: Literal["browser", "server"]
-    write_keys: Annotated[list[Key], Field(min_length=1)]
+    write_keys: list[Key] = []
     channel: str | None = None
     origins: list[str] = ["*"]
     app_ids: list[str] = []
@@ -108,6 +108,7 @@ class Source(_Strict):
     consent: Consent | None = None
     privacy: Privacy = Privacy()
     plan: TrackingPlan | None = None
+    hook: str | dict[str, Any] | None = None  # a mapping of its webhooks, or the name of one; read by ingest
 
     @field_validator("channel")
     @classmethod
@@ -122,6 +123,12 @@ class Source(_Strict):
         if rate is not None and not _RATE.fullmatch(rate):
             raise ValueError(f"{rate!r} is no rate; write for example 5000/second")
         return rate
+
+    @model_validator(mode="after")
+    def _has_a_key(self) -> Self:
+        if not self.write_keys and self.hook is None:
+            raise ValueError("write_keys: a source needs at least one")
+        return self
 
     @property
     def keys(self) -> frozenset[str]:

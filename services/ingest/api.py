@@ -23,7 +23,7 @@ from services.ingest.encode import rejected_record, touchpoint_record
 from services.ingest.errors import Refusal
 from services.ingest.policy import Applied
 from services.ingest.reasons import Rejection
-from services.ingest.sources import Sender, key_of
+from services.ingest.sources import Sender
 from services.ingest.telemetry import Telemetry
 from services.ingest.times import Arrival
 from shared.eventlog.port import Appender, LogUnavailable, Record
@@ -279,8 +279,7 @@ class Tracking:
 
     def _sender(self, request: Request, parsed: Parsed, at_most: int) -> Sender:
         """Who sends this, if he may, now, from there, so much."""
-        key = key_of(request.headers, request.query, parsed.write_key)
-        sender = self.configuration.senders.find(key, parsed.app_id)
+        sender = self.configuration.senders.of(request.headers, request.query, parsed)
         origin = request.origin.decode("latin-1") if request.origin is not None else None
         if not sender.takes_from(origin):
             raise Refusal("origin_forbidden")

@@ -28,6 +28,7 @@ from services.ingest.api import App, Edge, Limits, Tracking
 from services.ingest.commands import Room
 from services.ingest.configuration import Configuration, configuration
 from services.ingest.errors import MEDIA_TYPE, Refusal
+from services.ingest.hook_files import environment, load_hooks
 from services.ingest.log import Log
 from services.ingest.policies import load_policies
 from services.ingest.settings import IngestSettings
@@ -78,7 +79,11 @@ def read_configuration(settings: IngestSettings, edge: Edge, before: Configurati
     sources, readers = load_sources(settings.throughline_config), load_readers(settings.throughline_config)
     refuse_demo_keys(settings, sources, readers)
     policies = load_policies(sources, settings.throughline_config, settings.throughline_hash_key)
-    return configuration(sources, readers, edge.now, before, policy_of=lambda source: policies[source.name])
+    rules = load_identity(settings.throughline_config)
+    hooks = load_hooks(sources, settings.throughline_config, rules, environment(), edge.now)
+    return configuration(
+        sources, readers, edge.now, before, policy_of=lambda source: policies[source.name], hooks=hooks
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 from services.ingest.admins import Admins
 from services.ingest.dialects.dialect import Dialect
@@ -26,7 +27,9 @@ class Configuration:
 def configuration(
     sources: Sequence[Source], readers: Sequence[Reader], now: Callable[[], datetime],
     before: Configuration | None = None, policy_of: Callable[[Source], Policy] = Policy,
+    hooks: Mapping[str, Dialect] = MappingProxyType({}),
 ) -> Configuration:  # fmt: skip
-    """Rates that did not change go on as they stand in the configuration ``before``."""
+    """Rates that did not change go on as they stand in the configuration ``before``. ``hooks``: the dialects of those
+    sources that take webhooks, by name."""
     senders = Senders(sources, now, before.senders if before else None, policy_of)
-    return Configuration(senders, Admins(readers, now), routes(sources))
+    return Configuration(senders, Admins(readers, now), routes(hooks))

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from services.ingest import docs_events
 from services.ingest.dialects.segment import BATCHES, CALLS
-from services.ingest.docs_dialects import PIXELS, POSTS, SCHEMAS
+from services.ingest.docs_dialects import HOOK, HOOKS, PIXELS, POSTS, SCHEMAS
 from services.ingest.errors import REFUSALS, Refusal
 from services.ingest.reasons import REASONS
 
@@ -79,6 +79,7 @@ _KEYS: Final = {
     "write key as a header": {"type": "apiKey", "in": "header", "name": "X-Write-Key"},
 }
 _TRACKING_STATUSES: Final = (400, 401, 403, 413, 415, 429, 500, 503)
+_HOOK_STATUSES: Final = (*_TRACKING_STATUSES, 404)
 _OTHER_STATUSES: Final = (400, 401, 403, 404, 422, 500, 503)
 
 
@@ -99,6 +100,7 @@ def extend(schema: dict[str, Any]) -> dict[str, Any]:
         schema["paths"][f"/v1/{path}"] = {"post": _operation("Send many touchpoints", "Batch", _batch_example())}
     for path, shown in POSTS.items():
         schema["paths"][path] = {"post": _operation(shown.summary, shown.sent, shown.example, shown.answered)}
+    schema["paths"][HOOKS] = {"post": HOOK | {"responses": {"200": _taken("Answer"), **_refusals(_HOOK_STATUSES)}}}
     for path, pixel in PIXELS.items():
         schema["paths"][path] = {"get": pixel}
     schema["paths"].update(docs_events.paths(_refusals))
@@ -141,12 +143,16 @@ def _operation(summary: str, schema: str, example: dict[str, Any], answer: str =
         "parameters": [strict],
         "requestBody": {"required": True, "content": {"application/json": content}},
         "responses": {
-            "200": {
-                "description": "The log has what was accepted; the rest is named with its reason.",
-                "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{answer}"}}},
-            },
+            "200": _taken(answer),
             **_refusals(_TRACKING_STATUSES),
         },
+    }
+
+
+def _taken(answer: str) -> dict[str, Any]:
+    return {
+        "description": "The log has what was accepted; the rest is named with its reason.",
+        "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{answer}"}}},
     }
 
 

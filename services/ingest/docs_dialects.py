@@ -109,3 +109,28 @@ PIXELS: Final[dict[str, dict[str, Any]]] = {
     "/v1/pixel/{type}": pixel(sorted(TYPES, reverse=True)),
     "/pixel/v1/{type}": pixel(["track", "page"]),
 }
+
+HOOKS: Final = "/v1/hooks/{source}"
+HOOK: Final[dict[str, Any]] = {
+    "tags": ["tracking"],
+    "summary": "Send a webhook of any product",
+    "description": "The mapping of the source makes touchpoints of it. Where webhooks are signed, no key is needed.",
+    "security": [{"write key": []}, {"write key as a header": []}, {}],
+    "parameters": [
+        {"name": "source", "in": "path", "required": True, "schema": {"type": "string"},
+         "description": "the name of a source that has a `hook`", "example": "till"},
+        {"name": "writeKey", "in": "query", "schema": {"type": "string"},
+         "description": "for senders that can send no header"},
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"type": ["object", "array"]},
+                "example": {"receipt": "R-1001", "at": "2026-11-23T11:00:00+01:00", "store": "Bonn 1",
+                            "customer": {"card": "LC-77"}, "total": "24.90", "currency": "EUR"},
+            },
+            "application/x-www-form-urlencoded": {"schema": {"type": "object"}},
+        },
+    },
+}  # fmt: skip

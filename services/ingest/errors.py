@@ -21,6 +21,7 @@ REFUSALS: Final[dict[str, tuple[int, str]]] = {
     "key_missing": (401, "no write key: send it as Basic user, Bearer, X-Write-Key, ?writeKey= or body writeKey"),
     "key_unknown": (401, "this key is not known here"),
     "key_ended": (401, "this key has been replaced and is no longer taken"),
+    "signature_invalid": (401, "the signature of this webhook is missing, wrong or too old"),
     "scope_missing": (403, "this read key lacks the scope admin"),
     "origin_forbidden": (403, "this source does not take touchpoints from pages of this origin"),
     "not_found": (404, "nothing is here; /docs lists what there is"),

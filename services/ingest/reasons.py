@@ -23,6 +23,7 @@ REASONS: Final[dict[str, str]] = {
     "consent_missing": "its source asks for consent, and this was sent without; nothing but its id is kept",
     "plan_violated": "it is not as the tracking plan of its source has it",
     "too_large": "an encoded touchpoint may have 32 KiB",
+    "unmapped": "no event of the mapping of this webhook is for such a body",
 }
 
 

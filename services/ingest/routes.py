@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from services.ingest.dialects import cloudevents, jitsu, pixel, posthog, segment, snowplow
 from services.ingest.dialects.dialect import Dialect
-from shared.keys import Source
+from services.ingest.dialects.hooks import PATH
 
 
 def with_slashes(routes: dict[str, Dialect]) -> dict[str, Dialect]:
@@ -20,6 +20,6 @@ ROUTES: Final = with_slashes(
 )
 
 
-def routes(sources: Sequence[Source]) -> Mapping[str, Dialect]:
-    """By path the dialect, as the configured sources want it."""
-    return ROUTES
+def routes(hooks: Mapping[str, Dialect]) -> Mapping[str, Dialect]:
+    """By path the dialect; webhooks have a path for each source that takes them, by its name."""
+    return ROUTES | with_slashes({f"{PATH}{source}": dialect for source, dialect in hooks.items()})

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TypeGuard
 
+from services.ingest.dialects.raw import Parsed
 from services.ingest.errors import Refusal
 from services.ingest.policy import Policy
 from services.ingest.rates import Bucket, bucket_of
@@ -49,6 +50,15 @@ class Senders:
     def named(self, name: str) -> Sender | None:
         """The sender of this name, if it is still configured."""
         return self._by_name.get(name)
+
+    def of(self, headers: Mapping[bytes, bytes], query: Mapping[str, str], parsed: Parsed) -> Sender:
+        """The sender of a request: the one that its dialect has made sure of, else by its key. Raises Refusal."""
+        if parsed.source is None:
+            return self.find(key_of(headers, query, parsed.write_key), parsed.app_id)
+        sender = self.named(parsed.source)
+        if sender is None:
+            raise Refusal("key_unknown", "this source is no longer configured")
+        return sender
 
     def find(self, key: str | None, app_id: object = None) -> Sender:
         """The sender whose key this is; without a key, the one whose app id. Raises Refusal."""

@@ -55,7 +55,8 @@ class RawTouchpoint(msgspec.Struct, rename="camel", kw_only=True, gc=False):
 class Parsed:
     """A request that could be read: its touchpoints in order (None where there is no object), what its envelope says
     (``sent_at``, ``write_key``, and ``app_id`` where clients have no key but the name of their application),
-    ``original`` to look up the bytes of a touchpoint by its index, and ``ids`` where the answer has to name all."""
+    ``original`` to look up the bytes of a touchpoint by its index, ``ids`` where the answer has to name all, and
+    ``source``, its name, where the dialect has made sure itself who sends."""
 
     items: list[RawTouchpoint | None]
     sent_at: object
@@ -63,3 +64,4 @@ class Parsed:
     original: Callable[[int], bytes]
     app_id: object = None
     ids: tuple[str, ...] = ()
+    source: str | None = None

@@ -34,6 +34,8 @@ sources:
   - {name: shop, kind: browser, write_keys: [shop-key], channel: web}
   - {name: till, kind: server, write_keys: [till-key], channel: store, app_ids: ["/till/7", "/till/8"]}
   - {name: slow, kind: server, write_keys: [slow-key], rate: 5/hour}
+  - {name: stripe, kind: server, hook: {use: stripe, signature: {secret: whsec_test}}}
+  - {name: till-hook, kind: server, write_keys: [hook-key], channel: store, hook: pos}
   - {name: own-pages, kind: browser, write_keys: [own-key], origins: ["https://own.example"], app_ids: [own-app]}
   - {name: scarce, kind: browser, write_keys: [scarce-key], rate: 1/hour}
   - {name: jitsu, kind: browser, write_keys: ["id:secret"]}
