@@ -121,6 +121,8 @@ def _raw(row: Payload, clean: bool, anonymous: bool, agent: str | None) -> RawTo
     _set_times(raw, sent)
     raw.context = context = _context(sent, agent)
     _add_entities(raw, context, sent)
+    if not (raw.user_id or raw.anonymous_id or "ids" in context):
+        raw.anonymous_id = sent.get("sid")  # anonymous tracking with sessions: a journey of one session
     _set_interaction(raw, context, sent)
     if raw.unclean:
         raw.too_deep = 1 + max(hygiene.depth(raw.properties), hygiene.depth(context)) > hygiene.MAX_DEPTH
@@ -205,8 +207,9 @@ def _add_entities(raw: RawTouchpoint, context: dict[str, Any], sent: Payload) ->
         return
     context["contexts"] = entities = {name: of[0] if len(of) == 1 else of for name, of in named.items()}
     session = entities.get("client_session")
-    if not raw.anonymous_id and isinstance(session, dict) and session.get("userId"):
-        context["ids"] = {"device_id": session["userId"]}
+    device = session.get("userId") if isinstance(session, dict) else None
+    if not raw.anonymous_id and type(device) is str and device.strip("0-"):
+        context["ids"] = {"device_id": device}
 
 
 def _document(raw: RawTouchpoint, sent: Payload, names: tuple[str, str]) -> Any:

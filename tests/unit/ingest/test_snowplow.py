@@ -161,6 +161,15 @@ def test_a_mobile_session_knows_the_device() -> None:
     assert taken({**mobile, "p": "web", "duid": "device-1"}).ids == {"anonymous_id": "device-1"}
 
 
+def test_anonymous_tracking_has_its_session_if_any() -> None:
+    session = "iglu:com.snowplowanalytics.snowplow/client_session/jsonschema/1-0-2"
+    nobody = {"userId": "00000000-0000-0000-0000-000000000000", "sessionId": "s1"}
+    entities = json.dumps({"schema": CONTEXTS, "data": [{"schema": session, "data": nobody}]})
+    assert taken(payload(uid=None, sid="s1", co=entities)).ids == {"anonymous_id": "s1"}
+    assert taken(payload(sid="s1")).ids == {"user_id": "u1"}
+    assert rejected(payload(uid=None)).reason == "identifier_missing"
+
+
 def test_who_asks_to_be_anonymous_has_no_address_and_no_network_id() -> None:
     event = payload(ip="192.0.2.7", nuid="n1", tnuid="t1", duid="d1")
     anonymous = taken(event, sp_anonymous="*")
