@@ -54,6 +54,10 @@ bench: dev ## measure, side by side with what it is compared to
 	@sh tests/needs.sh
 	@$(BIN)/python -m bench
 
+.PHONY: sites
+sites: dev ## renew the list of search engines and social networks
+	@$(BIN)/python -m services.ingest.sites.update
+
 .PHONY: up
 up: ## the full stack in containers
 	docker compose up --build --detach --wait

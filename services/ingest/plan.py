@@ -62,7 +62,7 @@ def compile_plan(document: Any) -> Plan:
     if not isinstance(document, dict) or not document or not set(document) <= {"events", *CARRIED} - {"track"}:
         raise BadPlan("a tracking plan has `events` (an event's name: a JSON Schema of its properties) and, of the "
                       "other types, `page`, `screen`, `identify`, `group`")  # fmt: skip
-    events = document.get("events") or {}
+    events = document.get("events", {})
     if not isinstance(events, dict):
         raise BadPlan("`events` maps the name of an event to a JSON Schema")
     types = {name: schema for name, schema in document.items() if name != "events"}

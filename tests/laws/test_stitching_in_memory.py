@@ -6,6 +6,7 @@ import asyncio
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from services.stitcher.journey.rules import Plan
 from services.stitcher.journey.scratch import Result, fold_everything, standing
 from services.stitcher.stitching import stitch
 from shared.identifiers import uid
+from shared.touchpoint import BOT, Touchpoint
 from tests.support.memory_unit import MemoryUnit, Tables
 from tests.support.strategies import History, histories, tangled_histories
 
@@ -69,3 +71,19 @@ def test_any_order_and_batching_gives_the_fold_from_scratch(history: History, cu
     kept = {p.key: (p.touchpoints, p.traits) for p in tables.profiles.values() if p.touchpoints}
     roots = list(scratch.owners.values())
     assert kept == {root: (roots.count(root), scratch.traits[root]) for root in set(roots)}
+
+
+@settings(max_examples=15)
+@given(histories() | tangled_histories(), st.lists(st.integers(0, 60), max_size=4), st.data())
+def test_what_bots_did_counts_for_nothing(history: History, cuts: list[int], data: st.DataObject) -> None:
+    people = [msgspec.json.decode(record, type=Touchpoint) for record in history.records if b'"command"' not in record]
+    chosen = data.draw(st.lists(st.sampled_from(people), max_size=5)) if people else []
+    bots = [
+        msgspec.structs.replace(one, id=f"bot-{one.id}", ids={**one.ids, "card": "c1"}, flags=(BOT,)) for one in chosen
+    ]
+    records = [*history.records, *map(msgspec.json.encode, bots)]
+    assert gather(records, history.rules).bots == len(bots)
+    with_bots, without = (stitched(history, some, cuts) for some in (records, list(history.records)))
+    assert standing(with_bots.rollups) == standing(without.rollups)
+    assert with_bots.journeys.keys() == without.journeys.keys()
+    assert with_bots.identifiers.keys() == without.identifiers.keys()

@@ -101,6 +101,18 @@ async def test_what_cannot_be_read_is_a_dead_letter_and_its_neighbours_are_in(sh
     await right(shop)
 
 
+async def test_what_bots_did_is_read_and_not_stitched(shop: Scene) -> None:
+    people = [touchpoint(n, "A", f"user_id:u{n}") for n in range(10)]
+    bots = [touchpoint(n, "A", f"user_id:u{n} anonymous_id:crawler", flags=("bot",)) for n in range(10)]
+    async with shop.worker():
+        await shop.send([*people, *bots])
+        await shop.drained()
+    assert await ask(shop.database, "select count(*) from touchpoints") == [(10,)]
+    assert await ask(shop.database, "select count(*) from identifiers") == [(10,)]
+    assert await ask(shop.database, "select sum(next_offset) from partitions where topic = 'touchpoints'") == [(20,)]
+    await right(shop)
+
+
 class Choking:
     """A unit that cannot store one touchpoint."""
 
