@@ -21,9 +21,7 @@ def explain_acquisition(
     source: Annotated[str | None, typer.Option(help="The campaign's source, as in context.campaign.")] = None,
     medium: Annotated[str | None, typer.Option(help="The campaign's medium.")] = None,
     campaign: Annotated[str | None, typer.Option(help="The campaign's name.")] = None,
-    rules: Annotated[
-        bool, typer.Option("--rules", help="List the rules in their order.")
-    ] = False,
+    rules: Annotated[bool, typer.Option("--rules", help="List the rules in their order.")] = False,
 ) -> None:
     """Explain the acquisition that a visit gets: the first rule of the table that holds."""
     if rules:
