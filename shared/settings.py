@@ -40,6 +40,11 @@ class Settings(BaseSettings):
     throughline_reload_seconds: float = Field(
         5.0, gt=0, description="how often the configuration's files are looked at for changes; SIGHUP: at once"
     )
+    throughline_deadletter_key: str | None = Field(
+        None, repr=False,
+        description="seals what dead letters hold, on the log and in the table; several keys, separated by commas: "
+        "the first seals, all open",
+    )  # fmt: skip
     throughline_host: str = Field("127.0.0.1", description="address to listen on")
     throughline_allow_demo_keys: bool = Field(
         False, description="1 lets a process that listens beyond loopback accept the published demo keys"

@@ -28,12 +28,14 @@ from services.ingest.exports.values import without_repeats
 from services.ingest.policies import load_policy
 from services.ingest.policy import Policy
 from services.ingest.reasons import Rejection
+from services.ingest.redrive import COVERED
 from services.ingest.settings import IngestSettings
 from services.ingest.times import Arrival
 from shared.eventlog.open import open_appender
 from shared.eventlog.port import Appender, LogUnavailable, Record
 from shared.identifiers import IdentityRules, load_identity
 from shared.keys import Source, load_sources
+from shared.seals import seals_of
 from shared.touchpoint import REJECTED, TOUCHPOINTS
 from throughline.environment import fail, read_settings, with_database
 from throughline.files import Damaged, Row, rows
@@ -55,6 +57,7 @@ class Sending:
     source: Source
     policy: Policy
     rules: IdentityRules
+    seal: Callable[[bytes], bytes] | None = None
 
     @classmethod
     def of(cls, settings: IngestSettings, name: str | None) -> Sending:
@@ -64,7 +67,9 @@ class Sending:
         source = next((one for one in sources if name in (None, one.name)), None)
         if source is None:
             raise ValueError(f"no source is called {name}; there are {', '.join(one.name for one in sources)}")
-        return cls(source, load_policy(source, config, settings.throughline_hash_key), load_identity(config))
+        seals = seals_of(settings.throughline_deadletter_key)
+        policy = load_policy(source, config, settings.throughline_hash_key)
+        return cls(source, policy, load_identity(config), seals.seal if seals else None)
 
 
 class UnknownFormat(ValueError):
@@ -308,12 +313,14 @@ class Importer:
                 self.tally.accept(decision)
                 records.append(touchpoint_record(decision, TRACEPARENT, source.name.encode()))
                 continue
-            original = policy.letter(raw, parsed.original(place))
+            sent = parsed.original(place)
+            original = policy.letter(raw, sent)
             wrong = Rejection(decision.reason, f"{row.place}: {decision.message}", decision.id)
             self.tally.reject(wrong, original.decode())
             letter = rejected_record(
-                wrong, number, source=source.name, received_at=now, original=original, traceparent=TRACEPARENT
-            )
+                wrong, number, source=source.name, received_at=now, original=original, traceparent=TRACEPARENT,
+                request="" if original is sent else COVERED, seal=self.sending.seal,
+            )  # fmt: skip
             letters.append(letter)
         return records, letters
 

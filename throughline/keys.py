@@ -1,4 +1,4 @@
-"""`keys new | hash`: keys for `sources.yaml` and `readers.yaml`, of which only the hash needs to be kept."""
+"""`keys new | hash | seal`: keys for `sources.yaml` and `readers.yaml`, and those that seal dead letters."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import secrets
 import sys
 
 import typer
+from cryptography.fernet import Fernet
 
 from shared.keys import hashed
 from throughline.environment import fail
@@ -19,6 +20,12 @@ def new() -> None:
     key = secrets.token_urlsafe(24)
     typer.echo(f"key:  {key}")
     typer.echo(f"hash: {hashed(key)}")
+
+
+@app.command()
+def seal() -> None:
+    """Print a key for THROUGHLINE_DEADLETTER_KEY, which seals what dead letters hold."""
+    typer.echo(Fernet.generate_key().decode())
 
 
 @app.command("hash")

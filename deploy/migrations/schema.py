@@ -251,6 +251,11 @@ dead_letters = Table(
     Column("reason", Text, nullable=False),
     Column("message", Text, nullable=False),
     Column("data", LargeBinary, nullable=False),
+    Column("received_at", BigInteger),  # by ingest; null where the record was no rejected touchpoint
+    Column("request", Text, nullable=False, server_default=""),  # what is kept of its request, to judge it again
+    Column("sealed", Boolean, nullable=False, server_default="false"),  # data and request are tokens of shared/seals.py
+    Column("redriven_at", BigInteger),  # null: not yet
+    Column("outcome", Text),  # of the redrive: accepted, or the reason to reject it again
     UniqueConstraint("topic", "partition", "offset"),
     Index("dead_letters_reason", "reason", "id"),
 )
@@ -261,7 +266,9 @@ dead_letter_counts = Table(  # by reason, so that nobody has to count the letter
     Column("topic", Text, primary_key=True),
     Column("source", Text, primary_key=True),
     Column("reason", Text, primary_key=True),
-    Column("n", BigInteger, nullable=False),
+    Column("n", BigInteger, nullable=False),  # ever
+    Column("kept", BigInteger, nullable=False, server_default="0"),  # still there
+    Column("bytes", BigInteger, nullable=False, server_default="0"),  # that those hold
 )
 
 # --- The embedded log (shared/eventlog/postgres.py) ------------------------------------------------------------------

@@ -23,6 +23,7 @@ from services.ingest.encode import rejected_record, touchpoint_record
 from services.ingest.errors import Refusal
 from services.ingest.policy import Applied
 from services.ingest.reasons import Rejection
+from services.ingest.redrive import kept, kept_covered
 from services.ingest.sources import Sender
 from services.ingest.telemetry import Telemetry
 from services.ingest.times import Arrival
@@ -136,8 +137,9 @@ class Tracking:
 
     def __init__(
         self, configuration: Configuration, rules: IdentityRules, appender: Appender, *, limits: Limits, edge: Edge,
-        telemetry: Telemetry, rest: App,
+        telemetry: Telemetry, rest: App, seal: Callable[[bytes], bytes] | None = None,
     ) -> None:  # fmt: skip
+        self._seal = seal
         self._rules, self._appender, self._edge = rules, appender, edge
         self._telemetry, self._rest = telemetry, rest
         self._in_flight = in_flight = InFlight(limits)
@@ -216,13 +218,7 @@ class Tracking:
         traceparent = request.traceparent or self._edge.new_traceparent()
         source = sender.source.name
         touchpoints = [] if strict else _touchpoints(accepted, traceparent, source)
-        letters = [
-            rejected_record(
-                wrong, index, source=source, received_at=received_at, traceparent=traceparent,
-                original=policy.letter(parsed.items[index], parsed.original(index)),
-            )
-            for index, wrong in rejected
-        ]  # fmt: skip
+        letters = self._letters(request, parsed, rejected, policy, source, received_at, traceparent) if rejected else []
         request.body = b""  # what waits for the log should hold no more than it must
         outcome = Outcome(len(touchpoints), rejected, parsed.ids)
         del parsed
@@ -231,6 +227,23 @@ class Tracking:
         if strict:
             raise Refusal("touchpoints_rejected", more=told(outcome))
         return dialect.answer(outcome)
+
+    def _letters(
+        self, request: Request, parsed: Parsed, rejected: list[tuple[int, Rejection]], policy: Applied, source: str,
+        received_at: datetime, traceparent: bytes,
+    ) -> list[Record]:  # fmt: skip
+        """A dead letter for each that was rejected, without what its source hides."""
+        as_sent, as_covered = kept(request, parsed, request.is_retry), kept_covered(request, parsed, request.is_retry)
+        letters = []
+        for index, wrong in rejected:
+            original = parsed.original(index)
+            data = policy.letter(parsed.items[index], original)
+            letter = rejected_record(
+                wrong, index, source=source, received_at=received_at, original=data, traceparent=traceparent,
+                request=as_sent if data is original else as_covered, seal=self._seal,
+            )  # fmt: skip
+            letters.append(letter)
+        return letters
 
     async def _body(self, request: Request) -> bytes:
         raw = await self._read(request)

@@ -8,7 +8,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, cast
@@ -26,11 +26,9 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from services.ingest import clients, commands, docs
 from services.ingest.api import App, Edge, Limits, Tracking
 from services.ingest.commands import Room
-from services.ingest.configuration import Configuration, configuration
+from services.ingest.configuration import Configuration, read_configuration
 from services.ingest.errors import MEDIA_TYPE, Refusal
-from services.ingest.hook_files import environment, load_hooks
 from services.ingest.log import Log
-from services.ingest.policies import load_policies
 from services.ingest.settings import IngestSettings
 from services.ingest.telemetry import Telemetry
 from shared.eventlog.group_commit import Limits as AppendLimits
@@ -38,10 +36,11 @@ from shared.eventlog.open import open_admin, open_appender
 from shared.eventlog.port import Appender, LogUnavailable
 from shared.health import Check, health_routes
 from shared.identifiers import load_identity
-from shared.keys import Reader, Source, has_demo_key, load_readers, load_sources
+from shared.keys import Reader, Source, has_demo_key
 from shared.logs import configure
 from shared.migrations import migrate
 from shared.reloading import ReloadGauges, Reloading
+from shared.seals import seals_of
 
 KEEP_ALIVE_SECONDS: Final = 90
 DRAIN_SECONDS: Final = 20
@@ -52,7 +51,7 @@ async def serve(settings: IngestSettings) -> None:
     """Takes touchpoints until SIGTERM or SIGINT, then drains; ValueError in a sentence if it is misconfigured."""
     configure(settings.log_level, settings.log_format)
     edge = the_edge()
-    first = read_configuration(settings, edge)
+    first = permitted(settings, edge)
     if not settings.kafka_bootstrap_servers and settings.database_url is not None:
         await migrate(settings.database_url)
     limits = AppendLimits(timeout=settings.ingest_append_seconds)
@@ -60,7 +59,7 @@ async def serve(settings: IngestSettings) -> None:
     ingest = build(settings, first, edge=edge, appender=log, checks={"log": log.check})
     reloading = Reloading(
         settings.throughline_config,
-        lambda: read_configuration(settings, edge, ingest.tracking.configuration),
+        lambda: permitted(settings, edge, ingest.tracking.configuration),
         ingest.configure,
         ReloadGauges(ingest.registry),
     )
@@ -74,16 +73,11 @@ async def serve(settings: IngestSettings) -> None:
         await log.stop()
 
 
-def read_configuration(settings: IngestSettings, edge: Edge, before: Configuration | None = None) -> Configuration:
-    """What the files say now; ValueError in a sentence if that cannot be."""
-    sources, readers = load_sources(settings.throughline_config), load_readers(settings.throughline_config)
-    refuse_demo_keys(settings, sources, readers)
-    policies = load_policies(sources, settings.throughline_config, settings.throughline_hash_key)
-    rules = load_identity(settings.throughline_config)
-    hooks = load_hooks(sources, settings.throughline_config, rules, environment(), edge.now)
-    return configuration(
-        sources, readers, edge.now, before, policy_of=lambda source: policies[source.name], hooks=hooks
-    )
+def permitted(settings: IngestSettings, edge: Edge, before: Configuration | None = None) -> Configuration:
+    """What the files say now; ValueError in a sentence if that cannot or must not be."""
+    found = read_configuration(settings, edge.now, before)
+    refuse_demo_keys(settings, found.sources, found.readers)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +100,7 @@ def build(
 ) -> Ingest:
     """The service over a log."""
     telemetry = Telemetry()
-    rules = load_identity(settings.throughline_config)
+    rules, seals = load_identity(settings.throughline_config), seals_of(settings.throughline_deadletter_key)
     limits = Limits(settings.ingest_max_requests, settings.ingest_max_bytes, settings.ingest_body_seconds)
     behind = FastAPI(
         title="Throughline ingest", version="1", description="Takes touchpoints, and commands about identity.",
@@ -120,7 +114,8 @@ def build(
     _handle_refusals(behind, telemetry)
     _document(behind)
     proxied = cast("App", ProxyHeadersMiddleware(cast("Any", behind)))
-    tracking = Tracking(first, rules, appender, limits=limits, edge=edge, telemetry=telemetry, rest=proxied)
+    tracking = Tracking(first, rules, appender, limits=limits, edge=edge, telemetry=telemetry, rest=proxied,
+                        seal=seals.seal if seals else None)  # fmt: skip
     return Ingest(tracking, behind, telemetry.registry)
 
 
@@ -143,7 +138,7 @@ def new_traceparent() -> bytes:
     return f"00-{text[:32]}-{text[32:]}-00".encode()
 
 
-def refuse_demo_keys(settings: IngestSettings, sources: list[Source], readers: list[Reader]) -> None:
+def refuse_demo_keys(settings: IngestSettings, sources: Sequence[Source], readers: Sequence[Reader]) -> None:
     """Published keys are for this machine only, unless somebody says otherwise."""
     keys = [*((one.name, one.keys) for one in sources), *((one.name, one.keys) for one in readers)]
     demo = [name for name, of in keys if has_demo_key(of)]

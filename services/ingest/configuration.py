@@ -9,19 +9,36 @@ from types import MappingProxyType
 
 from services.ingest.admins import Admins
 from services.ingest.dialects.dialect import Dialect
+from services.ingest.hook_files import environment, load_hooks
+from services.ingest.policies import load_policies
 from services.ingest.policy import Policy
 from services.ingest.routes import routes
+from services.ingest.settings import IngestSettings
 from services.ingest.sources import Senders
-from shared.keys import Reader, Source
+from shared.identifiers import load_identity
+from shared.keys import Reader, Source, load_readers, load_sources
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Who may send, who may command, and what is spoken where. A request is worked on with one of these to its end."""
+    """Who may send, who may command, and what is spoken where. Never changed, only replaced."""
 
+    sources: Sequence[Source]
+    readers: Sequence[Reader]
     senders: Senders
     admins: Admins
     routes: Mapping[str, Dialect]
+
+
+def read_configuration(
+    settings: IngestSettings, now: Callable[[], datetime], before: Configuration | None = None
+) -> Configuration:
+    """What the files say now; ValueError in a sentence if that cannot be."""
+    folder = settings.throughline_config
+    sources, readers = load_sources(folder), load_readers(folder)
+    policies = load_policies(sources, folder, settings.throughline_hash_key)
+    hooks = load_hooks(sources, folder, load_identity(folder), environment(), now)
+    return configuration(sources, readers, now, before, policy_of=lambda source: policies[source.name], hooks=hooks)
 
 
 def configuration(
@@ -32,4 +49,4 @@ def configuration(
     """Rates that did not change go on as they stand in the configuration ``before``. ``hooks``: the dialects of those
     sources that take webhooks, by name."""
     senders = Senders(sources, now, before.senders if before else None, policy_of)
-    return Configuration(senders, Admins(readers, now), routes(hooks))
+    return Configuration(sources, readers, senders, Admins(readers, now), routes(hooks))

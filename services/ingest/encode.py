@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
@@ -19,7 +20,8 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):
     """A dead letter of ingest, on the topic `touchpoints.rejected`. ``data`` is what was sent, cut at 64 KiB; its
-    ``encoding`` is base64 where it is not UTF-8."""
+    ``encoding`` is base64 where it is not UTF-8, and sealed where it is a token of `shared.seals`. ``request`` is what
+    is kept of the request (`redrive.kept`), sealed as well then."""
 
     id: str | None
     index: int
@@ -29,6 +31,7 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True):
     received_at: datetime
     encoding: str
     data: str
+    request: str = ""
 
 
 def touchpoint_record(accepted: Accepted, traceparent: bytes, source: bytes) -> Record:
@@ -46,10 +49,14 @@ def touchpoint_record(accepted: Accepted, traceparent: bytes, source: bytes) -> 
 
 
 def rejected_record(
-    rejection: Rejection, index: int, *, source: str, received_at: datetime, original: bytes, traceparent: bytes
-) -> Record:
+    rejection: Rejection, index: int, *, source: str, received_at: datetime, original: bytes, traceparent: bytes,
+    request: str = "", seal: Callable[[bytes], bytes] | None = None,
+) -> Record:  # fmt: skip
     """The letter that keeps a rejected touchpoint."""
-    encoding, data = _kept(original[:MAX_KEPT])
+    if seal is None:
+        encoding, data = _kept(original[:MAX_KEPT])
+    else:
+        encoding, data, request = "sealed", seal(original[:MAX_KEPT]).decode(), seal(request.encode()).decode()
     letter = Rejected(
         id=rejection.id,
         index=index,
@@ -59,6 +66,7 @@ def rejected_record(
         received_at=received_at,
         encoding=encoding,
         data=data,
+        request=request,
     )
     return Record(source.encode(), _ENCODE(letter), (("traceparent", traceparent),))
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -51,6 +52,12 @@ class Policy:
         self.unplanned = source.plan.unplanned if source.plan else "allow"
         if self.bots != "stitch":
             bots.is_bot("")  # loads the rules now, not when the first touchpoint waits
+
+    def after_cover(self) -> Policy:
+        """The same for what is covered already: hashed twice, it would be somebody else's."""
+        bare = copy(self)
+        bare.cover = None
+        return bare
 
     def on(self, headers: Mapping[bytes, bytes]) -> Applied:
         """The policy for one request. The agent of the request is a visitor's only where visitors' browsers send."""

@@ -23,6 +23,7 @@ from services.stitcher.clock import Clock
 from services.stitcher.errors import Stuck
 from services.stitcher.gauges import Gauges
 from services.stitcher.journey.rules import Plan
+from services.stitcher.letters import Letters
 from services.stitcher.loop import Loop, Pace
 from services.stitcher.outbox import Outbox
 from services.stitcher.settings import StitcherSettings
@@ -106,8 +107,9 @@ class Stitcher:
         self.telemetry.watch_pool(store.pool)
         self._outbox = Singleton(store.pool, Outbox(store.pool, appender, self.telemetry))
         clock = Clock(
-            store, plans, self.telemetry, batch=settings.stitcher_clock_batch, log_hours=settings.stitcher_log_hours
-        )
+            store, plans, self.telemetry, batch=settings.stitcher_clock_batch, log_hours=settings.stitcher_log_hours,
+            letters=Letters(store.pool, self.telemetry, settings.stitcher_letter_days, settings.stitcher_letter_bytes),
+        )  # fmt: skip
         self._singletons = [self._outbox, Singleton(store.pool, clock)]
         self._gauges = Gauges(store.pool, plans, self.telemetry)
         stitching = Stitching(plans, rules, self.telemetry, now, self._outbox.wake)

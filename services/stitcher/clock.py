@@ -14,6 +14,7 @@ from services.stitcher.journey.changes import changes, record
 from services.stitcher.journey.facts import MINUTES_KEPT, SECONDS_KEPT, State, add_difference, state_of
 from services.stitcher.journey.fold import Journey
 from services.stitcher.journey.rules import Plan
+from services.stitcher.letters import Letters
 from services.stitcher.ports import Changes, Profile
 from services.stitcher.store import PostgresUnit, Store, sql
 from services.stitcher.store.failures import translated
@@ -34,7 +35,11 @@ class Clock:
     lock = CLOCK_LOCK
     pause = TICK
 
-    def __init__(self, store: Store, plans: Sequence[Plan], telemetry: Telemetry, batch: int, log_hours: float) -> None:
+    def __init__(
+        self, store: Store, plans: Sequence[Plan], telemetry: Telemetry, batch: int, log_hours: float,
+        letters: Letters | None = None,
+    ) -> None:  # fmt: skip
+        self._letters = letters
         self._pool, self._store, self._telemetry, self._batch, self._log_hours = (
             store.pool,
             store,
@@ -86,6 +91,8 @@ class Clock:
 
     async def sweep(self, now: int) -> None:
         """Deletes the short-lived tiers' old rows, and from the embedded log what everybody has read."""
+        if self._letters is not None:
+            await self._letters.sweep(now)
         with translated():
             for tier, kept in ((SECOND_TIER, SECONDS_KEPT), (MINUTE_TIER, MINUTES_KEPT)):
                 await self._pool.execute(sql.SWEEP_FLOW, tier, now - kept)

@@ -88,7 +88,8 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that nothing could be made of, and where it lay on the log."""
+    """A record that nothing could be made of, and where it lay on the log. What ingest rejected has the instant of its
+    reception in microseconds, and what is kept of its request; ``sealed``: that and the data can be read with a key."""
 
     partition: int
     offset: int
@@ -96,6 +97,9 @@ class DeadLetter:
     reason: str
     message: str
     data: bytes
+    received_at: int | None = None
+    request: str = ""
+    sealed: bool = False
 
 
 @dataclass(slots=True)

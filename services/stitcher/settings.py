@@ -28,6 +28,10 @@ class StitcherSettings(Settings):
         15, gt=0, description="a transaction that stands still for so long is ended by PostgreSQL, its locks given up"
     )
     stitcher_clock_batch: int = Field(500, ge=1, le=10_000, description="journeys closed in one transaction, at most")
+    stitcher_letter_days: float = Field(30, gt=0, description="how long dead letters are kept")
+    stitcher_letter_bytes: int = Field(
+        1024**3, ge=1024**2, description="what dead letters may hold together; beyond that the oldest go"
+    )
     stitcher_log_hours: float = Field(
         24, gt=0, description="how long the embedded log keeps what has been stitched and published"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import msgspec
 
@@ -19,7 +20,7 @@ from services.stitcher.store import PostgresUnit
 from services.stitcher.telemetry import Telemetry
 from shared.eventlog.port import Stored
 from shared.identifiers import IdentityRules
-from shared.touchpoint import REJECTED
+from shared.touchpoint import REJECTED, micros
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,10 @@ class _Rejected(msgspec.Struct):
     source: str = ""
     reason: str = "unknown"
     message: str = ""
+    received_at: datetime | None = None
     encoding: str = "utf-8"
     data: str = ""
+    request: str = ""
 
     def sent(self) -> bytes:
         return b64decode(self.data) if self.encoding == "base64" else self.data.encode()
@@ -111,4 +114,9 @@ def _as_letter(record: Stored) -> DeadLetter:
     except (msgspec.DecodeError, ValueError, RecursionError):
         return letter(record, Poison("undecodable", "not what ingest writes about a refused touchpoint"))
     source, reason, message = (text.replace("\x00", "") for text in (said.source, said.reason, said.message))
-    return DeadLetter(record.partition, record.offset, source, reason, message, data)
+    return DeadLetter(
+        record.partition, record.offset, source, reason, message, data,
+        received_at=micros(said.received_at) if said.received_at else None,
+        request=said.request.replace("\x00", ""),
+        sealed=said.encoding == "sealed",
+    )  # fmt: skip

@@ -64,6 +64,14 @@ class Telemetry:
             "throughline_stitcher_dead_letters_total", "Records put with the dead letters.", ["topic", "reason"],
             registry=registry,
         )  # fmt: skip
+        self.letters_expired = Counter(
+            "throughline_stitcher_dead_letters_expired_total", "Dead letters taken away for their age, or for room.",
+            ["limit"], registry=registry,
+        )  # fmt: skip
+        self.letter_bytes = Gauge(
+            "throughline_stitcher_dead_letter_bytes", "What the dead letters hold; by whoever keeps the clock.",
+            registry=registry,
+        )  # fmt: skip
         self.retries = Counter(
             "throughline_stitcher_retries_total", "Transactions tried again after a deadlock or the like.", ["topic"],
             registry=registry,

@@ -60,6 +60,11 @@ def _batch(call: Call) -> Parsed:
     return Parsed(items, None, _token(call), original, app_id=source)
 
 
+def _again(call: Call, _: object) -> Parsed:
+    """Whatever it came in, an original is structured."""
+    return _structured(call)
+
+
 def _in_batch(event: Event, clean: bool) -> RawTouchpoint:
     if wrong := _wrong(event):
         return RawTouchpoint(type=Rejection("attribute_missing", wrong), message_id=event.get("id"), unclean=True)
@@ -242,5 +247,5 @@ def accepted(outcome: Outcome) -> Answer:
 
 
 ROUTES: Final[dict[str, Dialect]] = {
-    "/events": Dialect("cloudevents", parse, accepted, methods=frozenset(("POST", "PUT")))
+    "/events": Dialect("cloudevents", parse, accepted, methods=frozenset(("POST", "PUT")), again=_again)
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -75,7 +75,8 @@ def problem(refusal: Refusal, status: int | None = None) -> Answer:
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """A way to send. ``parse`` raises Refusal for a body that cannot be used; ``answer`` and ``refuse`` give what this
-    dialect's clients neither lose touchpoints over nor send again for ever."""
+    dialect's clients neither lose touchpoints over nor send again for ever. ``again`` reads a body that is what
+    `Parsed.original` gave, with `Parsed.shared`; None where ``parse`` can."""
 
     name: str
     parse: Callable[[Call], Parsed]
@@ -83,3 +84,4 @@ class Dialect:
     refuse: Callable[[Refusal], Answer] = problem
     methods: frozenset[str] = frozenset(("POST",))
     max_touchpoints: int = MAX_TOUCHPOINTS
+    again: Callable[[Call, Any], Parsed] | None = None

@@ -56,7 +56,10 @@ def _image(told: tuple[tuple[bytes, bytes], ...]) -> Answer:
 
 
 def _pixel(type_: str) -> Dialect:
-    return Dialect("pixel", lambda call: parse(type_, call), answer, refuse, frozenset(("GET",)))
+    def again(call: Call, _: object) -> Parsed:
+        return parse_call(type_, call.body)
+
+    return Dialect("pixel", lambda call: parse(type_, call), answer, refuse, frozenset(("GET",)), again=again)
 
 
 ROUTES: Final[dict[str, Dialect]] = {

@@ -49,10 +49,14 @@ def parse_v0(call: Call) -> Parsed:
 
 def parse_v1(call: Call) -> Parsed:
     """An envelope with a `batch`; each event is answered by its `uuid`."""
-    content, unclean = _read(call.body)
+    return _v1(call, call.body)
+
+
+def _v1(call: Call, body: bytes) -> Parsed:
+    content, unclean = _read(body)
     if not isinstance(content, dict) or not isinstance(content.get("batch"), list):
         raise Refusal("batch_missing")
-    rows, original = _rows(content, call.body)
+    rows, original = _rows(content, body)
     library = call.headers.get(b"posthog-sdk-info", b"").decode("latin-1")
     return Parsed(
         [touchpoint(row, library=library, unclean=unclean) if isinstance(row, dict) else None for row in rows],
@@ -128,6 +132,10 @@ def _first(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
 
 
+def _v1_again(call: Call, _: object) -> Parsed:
+    return _v1(call, b'{"batch":[%b]}' % call.body)
+
+
 def answer_v0(outcome: Outcome) -> Answer:
     return Answer(_ENCODE({"status": "Ok", **told(outcome)}))
 
@@ -150,7 +158,7 @@ def refuse(refusal: Refusal) -> Answer:
 
 
 _V0: Final = Dialect("posthog", parse_v0, answer_v0, refuse, frozenset(("GET", "POST")))
-_V1: Final = Dialect("posthog", parse_v1, answer_v1, refuse)
+_V1: Final = Dialect("posthog", parse_v1, answer_v1, refuse, again=_v1_again)
 ROUTES: Final[dict[str, Dialect]] = {
     **dict.fromkeys(("/batch", "/e", "/i/v0/e", "/capture", "/track", "/engage"), _V0),
     "/i/v1/analytics/events": _V1,

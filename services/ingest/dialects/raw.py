@@ -55,8 +55,9 @@ class RawTouchpoint(msgspec.Struct, rename="camel", kw_only=True, gc=False):
 class Parsed:
     """A request that could be read: its touchpoints in order (None where there is no object), what its envelope says
     (``sent_at``, ``write_key``, and ``app_id`` where clients have no key but the name of their application),
-    ``original`` to look up the bytes of a touchpoint by its index, ``ids`` where the answer has to name all, and
-    ``source``, its name, where the dialect has made sure itself who sends."""
+    ``original`` to look up the bytes of a touchpoint by its index, ``ids`` where the answer has to name all,
+    ``source``, its name, where the dialect has made sure itself who sends, and ``shared`` where the envelope gives
+    something to each touchpoint."""
 
     items: list[RawTouchpoint | None]
     sent_at: object
@@ -65,3 +66,4 @@ class Parsed:
     app_id: object = None
     ids: tuple[str, ...] = ()
     source: str | None = None
+    shared: object = None

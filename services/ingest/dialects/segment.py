@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 import msgspec
@@ -76,7 +77,8 @@ def parse_batch(body: bytes) -> Parsed:
                 for item in envelope.batch:
                     item.context = {**envelope.context, **(item.context or {})}
             items: list[RawTouchpoint | None] = [*envelope.batch]
-            return Parsed(items, envelope.sent_at, envelope.write_key, hygiene.originals(body, "batch"))
+            original = hygiene.originals(body, "batch")
+            return Parsed(items, envelope.sent_at, envelope.write_key, original, shared=envelope.context)
     return _parse_batch_carefully(body)
 
 
@@ -95,7 +97,8 @@ def _parse_batch_carefully(body: bytes) -> Parsed:
         raise Refusal("body_too_deep")
     context = shared if isinstance(shared, dict) else {}
     items = [_raw(row, context) if isinstance(row, dict) else None for row in rows]
-    return Parsed(items, plain.get("sentAt"), plain.get("writeKey"), hygiene.originals(body, "batch"))
+    original = hygiene.originals(body, "batch")
+    return Parsed(items, plain.get("sentAt"), plain.get("writeKey"), original, shared=context)
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -120,7 +123,11 @@ def _single(type_: str) -> Dialect:
     return Dialect("segment", parse)
 
 
-_BATCHED: Final = Dialect("segment", lambda call: parse_batch(call.body))
+def _again(call: Call, shared: Any) -> Parsed:
+    return parse_batch(b'{"batch":[%b],"context":%b}' % (call.body, json.dumps(shared).encode()))
+
+
+_BATCHED: Final = Dialect("segment", lambda call: parse_batch(call.body), again=_again)
 ROUTES: Final[dict[str, Dialect]] = {
     **{f"/v1/{name}": _single(type_) for name, type_ in CALLS.items()},
     **{f"/v1/{name}": _BATCHED for name in BATCHES},

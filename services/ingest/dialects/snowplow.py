@@ -69,10 +69,14 @@ _FAILURES: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 def parse_post(call: Call) -> Parsed:
     """Many events. Raises Refusal for a body that is no object with a list `data`."""
-    rows, clean = _rows(call.body)
+    return _many(call, call.body)
+
+
+def _many(call: Call, body: bytes) -> Parsed:
+    rows, clean = _rows(body)
     anonymous, agent = _is_anonymous(call), _user_agent(call)
     items = [_raw(row, clean, anonymous, agent) if isinstance(row, dict) else None for row in rows]
-    return Parsed(items, None, None, hygiene.originals(call.body, "data"), app_id=_app_id(rows))
+    return Parsed(items, None, None, hygiene.originals(body, "data"), app_id=_app_id(rows))
 
 
 def parse_get(call: Call) -> Parsed:
@@ -293,11 +297,15 @@ def _set_self_described(raw: RawTouchpoint, context: dict[str, Any], sent: Paylo
         raw.type, raw.event, raw.name = "screen", None, data.get("name")
 
 
+def _again(call: Call, _: object) -> Parsed:
+    return _many(call, b'{"data":[%b]}' % call.body)
+
+
 def refuse(refusal: Refusal) -> Answer:
     """With a status that makes a tracker give up where trying again would not help, and try again where it would."""
     return problem(refusal, _FOR_GOOD.get(refusal.status, refusal.status))
 
 
-_MANY: Final = Dialect("snowplow", parse_post, refuse=refuse, max_touchpoints=MAX_BODY // SMALLEST)
-_ONE: Final = Dialect("snowplow", parse_get, image, refuse, methods=frozenset(("GET",)))
+_MANY: Final = Dialect("snowplow", parse_post, refuse=refuse, max_touchpoints=MAX_BODY // SMALLEST, again=_again)
+_ONE: Final = Dialect("snowplow", parse_get, image, refuse, methods=frozenset(("GET",)), again=_again)
 ROUTES: Final[dict[str, Dialect]] = {"/com.snowplowanalytics.snowplow/tp2": _MANY, "/i": _ONE}

@@ -444,17 +444,45 @@ DELETE_OUTBOX: Final = "delete from outbox where position = any($1::bigint[])"
 # Keeps records that nothing could be made of, once each, and counts them by reason.
 BURY: Final = """
     with buried as (
-        insert into dead_letters (at, topic, partition, "offset", source, reason, message, data)
-        select $1, $2, partition, "offset", source, reason, message, data
-        from unnest($3::int[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::bytea[])
-            as g(partition, "offset", source, reason, message, data)
+        insert into dead_letters (at, topic, partition, "offset", source, reason, message, data, received_at, request,
+            sealed)
+        select $1, $2, g.*
+        from unnest($3::int[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::bigint[], $10::text[],
+            $11::boolean[]) as g
         on conflict (topic, partition, "offset") do nothing
-        returning topic, source, reason
+        returning topic, source, reason, octet_length(data) + octet_length(request) as bytes
     )
-    insert into dead_letter_counts as c (topic, source, reason, n)
-    select topic, source, reason, count(*) from buried group by topic, source, reason order by source, reason
-    on conflict (topic, source, reason) do update set n = c.n + excluded.n
+    insert into dead_letter_counts as c (topic, source, reason, n, kept, bytes)
+    select topic, source, reason, count(*), count(*), sum(bytes)
+    from buried group by topic, source, reason order by source, reason
+    on conflict (topic, source, reason) do update
+    set n = c.n + excluded.n, kept = c.kept + excluded.kept, bytes = c.bytes + excluded.bytes
 """
+
+# Takes away some of the oldest dead letters: those older than an instant, and as many as free so many bytes.
+# Answers how many went by age and by size. The counts of what is kept follow.
+EXPIRE_LETTERS: Final = """
+    with oldest as (
+        select id, at < $1 as aged,
+            sum(octet_length(data) + octet_length(request)) over (order by id)
+            - octet_length(data) - octet_length(request) < $2 as surplus
+        from dead_letters where id = any(array(select id from dead_letters order by id limit $3))
+    ), gone as (
+        delete from dead_letters d using oldest o where d.id = o.id and (o.aged or o.surplus)
+        returning d.topic, d.source, d.reason, octet_length(d.data) + octet_length(d.request) as bytes, o.aged
+    ), counted as (
+        update dead_letter_counts c set kept = c.kept - g.n, bytes = c.bytes - g.bytes
+        from (
+            select topic, source, reason, count(*) as n, sum(bytes) as bytes from gone
+            group by topic, source, reason order by topic, source, reason
+        ) as g
+        where (c.topic, c.source, c.reason) = (g.topic, g.source, g.reason)
+    )
+    select count(*) filter (where aged), count(*) filter (where not aged) from gone
+"""
+
+# What the dead letters that are kept hold.
+KEPT_BYTES: Final = "select coalesce(sum(bytes), 0)::bigint from dead_letter_counts"
 
 # --- Sweeping --------------------------------------------------------------------------------------------------------
 

@@ -112,8 +112,12 @@ class PostgresUnit:
 
     async def bury(self, topic: str, letters: Sequence[DeadLetter], now: int) -> None:
         """Keeps records that nothing can be made of."""
-        given = [(one.partition, one.offset, one.source, one.reason, one.message, one.data) for one in letters]
-        await self._run("bury", sql.BURY, now, topic, *rows.columns(_sorted(given, 2), 6))
+        given = [
+            (one.partition, one.offset, one.source, one.reason, one.message, one.data, one.received_at, one.request,
+             one.sealed)
+            for one in letters
+        ]  # fmt: skip
+        await self._run("bury", sql.BURY, now, topic, *rows.columns(_sorted(given, 2), 9))
 
     # --- Identifiers and their components ----------------------------------------------------------------------------
 

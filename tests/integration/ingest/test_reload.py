@@ -36,14 +36,14 @@ async def test_keys_are_read_again_and_mistakes_are_told(ingest_database: str, t
             async def added() -> bool:
                 return await status(client, "added-key") == 200
 
-            await eventually(added, 20)
+            await eventually(added)
             assert await status(client, "slow-key") == 429
             (config / "sources.yaml").write_text("sources: [{name: shop}]")
 
             async def broken() -> bool:
                 return "throughline_config_reload_success 0.0" in (await client.get("/metrics")).text
 
-            await eventually(broken, 20)
+            await eventually(broken)
             assert await status(client, "added-key") == 200
             assert (await client.get("/readyz")).status_code == 200
             assert "kind" in service.output.read_text()
@@ -61,4 +61,4 @@ async def test_a_signal_has_the_files_read_at_once(ingest_database: str, ingest_
         async def read_again() -> bool:
             return "has been read again" in service.output.read_text()
 
-        await eventually(read_again, 20)
+        await eventually(read_again)
