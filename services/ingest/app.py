@@ -31,6 +31,7 @@ from services.ingest.errors import MEDIA_TYPE, Refusal
 from services.ingest.log import Log
 from services.ingest.settings import IngestSettings
 from services.ingest.telemetry import Telemetry
+from services.ingest.web.pages import web_routes
 from shared.eventlog.group_commit import Limits as AppendLimits
 from shared.eventlog.open import open_admin, open_appender
 from shared.eventlog.port import Appender, LogUnavailable
@@ -111,6 +112,7 @@ def build(
     behind.include_router(commands.router)
     behind.include_router(clients.router)
     behind.router.routes.extend(health_routes(checks, telemetry.registry))
+    behind.router.routes.extend(web_routes())
     _handle_refusals(behind, telemetry)
     _document(behind)
     proxied = cast("App", ProxyHeadersMiddleware(cast("Any", behind)))

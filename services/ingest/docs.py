@@ -74,6 +74,15 @@ _PROBLEM: Final[dict[str, Any]] = {
         "message": {"type": "string"},
     },
 }
+_SNIPPET: Final[dict[str, Any]] = {
+    "tags": ["clients"],
+    "summary": "The snippet for pages",
+    "description": '`<script async src="https://HOST/t.js" data-key="KEY"></script>`; `/try` shows it at work.',
+    "responses": {
+        "200": {"description": "the script", "content": {"text/javascript": {"schema": {"type": "string"}}}},
+        "304": {"description": "what `If-None-Match` names is still it"},
+    },
+}
 _KEYS: Final = {
     "write key": {"type": "http", "scheme": "basic", "description": "a write key as the user, no password"},
     "write key as a header": {"type": "apiKey", "in": "header", "name": "X-Write-Key"},
@@ -91,6 +100,7 @@ def extend(schema: dict[str, Any]) -> dict[str, Any]:
         | docs_events.SCHEMAS
     )
     components.setdefault("securitySchemes", {}).update(_KEYS)
+    schema["paths"]["/t.js"] = {"get": _SNIPPET}
     for operations in schema["paths"].values():
         for operation in operations.values():
             operation["responses"] = {**operation["responses"], **_refusals(_OTHER_STATUSES)}
