@@ -10,7 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from services.stitcher.errors import Transient
-from services.stitcher.journey.changes import changes, record
+from services.stitcher.journey.changes import changes, records
 from services.stitcher.journey.facts import MINUTES_KEPT, SECONDS_KEPT, State, add_difference, state_of
 from services.stitcher.journey.fold import Journey
 from services.stitcher.journey.rules import Plan
@@ -132,11 +132,12 @@ class Closing:
         plan = self._plans[journey.map_id]
         before, after = State(*journey.counted, None), state_of(journey, plan, self._clock)
         add_difference(self.changes.rollups, plan, (journey, before), (journey, after), self._clock)
-        for change in changes((journey, before), (journey, after)):
-            profile = replace(profile, sequence=profile.sequence + 1)
-            line = record(change, plan, profile.profile_id, profile.sequence, journey.journey_id, (journey, after))
-            self.changes.outbox.append((profile.profile_id, line))
-            self.changes.profiles[profile.profile_id] = profile
+        told = list(changes((journey, before), (journey, after)))
+        if told:
+            id_ = profile.profile_id
+            lines = records(told, plan, id_, profile.sequence, journey.journey_id, (journey, after))
+            self.changes.outbox.extend([(id_, line) for line in lines])
+            profile = self.changes.profiles[id_] = replace(profile, sequence=profile.sequence + len(told))
         if before[:3] != after[:3]:
             self.counted[STATUSES[after.status] if after.status != OPEN else "stalled"] += 1
         journey.counted = after[:3]

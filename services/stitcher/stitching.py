@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from services.stitcher.journey.batch import Batch, first_received, pair_of
-from services.stitcher.journey.changes import changes, record
+from services.stitcher.journey.changes import changes, records
 from services.stitcher.journey.evidence import Evidence, Pair, changed, downwards, with_batch
 from services.stitcher.journey.facts import State, add_difference, add_restated, state_of
 from services.stitcher.journey.fold import Journey, resume
@@ -382,13 +382,14 @@ class _Stitching:
 
     def _tell(self, plan: Plan, root: str, journey_id: UUID, before: Any, after: Any, moved: bool = False) -> None:
         """Puts what changed into the outbox, numbered for the profile."""
-        told = [("restated", after[0].last_at, None, after[0].stage)] if moved else changes(before, after)
+        told = [("restated", after[0].last_at, None, after[0].stage)] if moved else list(changes(before, after))
+        if not told:
+            return
         profile_id = uid(root)
-        for change in told:
-            self.told[profile_id] += 1
-            number = self.changes.profiles[profile_id].sequence + self.told[profile_id]
-            line = record(change, plan, profile_id, number, journey_id, after)
-            self.changes.outbox.append((profile_id, line))
+        sequence = self.changes.profiles[profile_id].sequence + self.told[profile_id]
+        lines = records(told, plan, profile_id, sequence, journey_id, after)
+        self.told[profile_id] += len(lines)
+        self.changes.outbox.extend([(profile_id, line) for line in lines])
 
     def _write_identity(self, pairs: Iterable[Pair]) -> None:
         """What became of identifiers and links."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -54,40 +54,64 @@ def _goes_on(before: Counted, after: Counted) -> bool:
     return all((a.stage, a.entered_at, a.cause) == (b.stage, b.entered_at, b.cause) for a, b in told)
 
 
-def record(
-    change: Change, plan: Plan, profile_id: UUID, sequence: int, journey_id: UUID, after: Counted | None
-) -> bytes:
-    """The record's JSON; instants RFC 3339, value as the map counts it; ``journey`` null when it is no longer the
-    profile's."""
-    what, at, cause, stage = change
-    names = [s.name for s in plan.definition.stages]
-    document: dict[str, Any] = {
-        "change": what,
-        "profile_id": str(profile_id),
-        "sequence": sequence,
-        "map": plan.name,
-        "version": plan.version,
-        "journey_id": str(journey_id),
-        "at": _at(at),
-        "stage": None if stage is None else names[stage],
-        "touchpoint_id": cause,
-        "journey": None,
-    }
-    if after is not None:
-        journey, state = after
-        document["journey"] = {
-            "stage": names[journey.stage],
-            "furthest": names[journey.furthest],
-            "status": STATUSES[state.status],
-            "started_at": _at(journey.started_at),
-            "last_at": _at(journey.last_at),
-            "deadline": _at(journey.deadline),
-            "closed_at": _at(state.closed_at),
-            "converted_at": _at(journey.converted_at),
-            "value": journey.value / MILLION,
-        }
-    return msgspec.json.encode(document)
+class _Standing(msgspec.Struct, gc=False):
+    """Where a journey is after a change."""
+
+    stage: str
+    furthest: str
+    status: str
+    started_at: datetime
+    last_at: datetime
+    deadline: datetime | None
+    closed_at: datetime | None
+    converted_at: datetime | None
+    value: float
 
 
-def _at(us: int | None) -> Any:
+class _Record(msgspec.Struct, gc=False):
+    """One change."""
+
+    change: str
+    profile_id: str
+    sequence: int
+    map: str
+    version: int
+    journey_id: str
+    at: datetime | None
+    stage: str | None
+    touchpoint_id: str | None
+    journey: msgspec.Raw
+
+
+def records(
+    told: Sequence[Change], plan: Plan, profile_id: UUID, sequence: int, journey_id: UUID, after: Counted | None
+) -> list[bytes]:
+    """The changes' JSON, numbered from ``sequence`` + 1 on; instants RFC 3339, value as the map counts it; `journey`
+    is null when it is no longer the profile's."""
+    names = plan.stage_names
+    profile, journey, standing = str(profile_id), str(journey_id), _standing(names, after)
+    return [
+        _encode(_Record(what, profile, number, plan.name, plan.version, journey, _at(at), stage, cause, standing))
+        for number, (what, at, cause, position) in enumerate(told, sequence + 1)
+        for stage in (None if position is None else names[position],)
+    ]
+
+
+def _standing(names: Sequence[str], after: Counted | None) -> msgspec.Raw:
+    if after is None:
+        return _NULL
+    journey, state = after
+    standing = _Standing(
+        names[journey.stage], names[journey.furthest], STATUSES[state.status], moment(journey.started_at),
+        moment(journey.last_at), _at(journey.deadline), _at(state.closed_at), _at(journey.converted_at),
+        journey.value / MILLION,
+    )  # fmt: skip
+    return msgspec.Raw(_encode(standing))
+
+
+def _at(us: int | None) -> datetime | None:
     return None if us is None else moment(us)
+
+
+_encode = msgspec.json.Encoder().encode
+_NULL = msgspec.Raw(b"null")

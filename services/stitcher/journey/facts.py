@@ -178,13 +178,15 @@ def add_restated(rollups: Rollups, plan: Plan, journey: Journey, n: int) -> None
 class _Contribution:
     """A journey in one state, and where its facts go."""
 
-    __slots__ = ("_counts", "base", "journey", "plan", "segments", "state")
+    __slots__ = ("_cells", "_cohort_at", "_counts", "base", "journey", "plan", "segments", "state")
 
     def __init__(self, plan: Plan, journey: Journey, state: State) -> None:
         self.plan, self.journey, self.state = plan, journey, state
         self.base = (journey.channel, journey.acquisition, journey.source, journey.started_at)
         self.segments = ("", *journey.segments)
         self._counts: dict[int, int] | None = None
+        self._cells: dict[str, Cell] = {}
+        self._cohort_at: tuple[tuple[int, int], tuple[int, int]] | None = None
 
     def counts(self) -> dict[int, int]:
         if self._counts is None:
@@ -195,12 +197,17 @@ class _Contribution:
         return list(flows(self.journey, self.state, first))
 
     def cell(self, segment: str) -> Cell:
-        journey = self.journey
-        return Cell(journey.map_id, segment, journey.channel, journey.acquisition, journey.source)
+        cell = self._cells.get(segment)
+        if cell is None:
+            channel, acquisition, source, _ = self.base
+            cell = self._cells[segment] = Cell(self.journey.map_id, segment, channel, acquisition, source)
+        return cell
 
     def cohort_at(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        zone, started = self.plan.zone, self.journey.started_at
-        return (HOUR_TIER, hour_start(started, zone)), (DAY_TIER, day_start(started, zone))
+        if self._cohort_at is None:
+            zone, started = self.plan.zone, self.journey.started_at
+            self._cohort_at = (HOUR_TIER, hour_start(started, zone)), (DAY_TIER, day_start(started, zone))
+        return self._cohort_at
 
 
 def _add_moved(rollups: Rollups, plan: Plan, old: _Contribution, new: _Contribution, now: int) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from uuid import UUID
 
 import msgspec
@@ -51,7 +52,12 @@ class Journey:
     def copy(self) -> Journey:
         """A journey that can go on without this one changing."""
         last = msgspec.structs.replace(self.visits[-1], moments=dict(self.visits[-1].moments))
-        return replace(self, visits=[*self.visits[:-1], last])
+        other = Journey(*_values(self))
+        other.visits = [*self.visits[:-1], last]
+        return other
+
+
+_values = attrgetter(*(field.name for field in fields(Journey)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,6 +150,7 @@ class Plan:
         self.map_id = map_id
         self.definition = definition
         self.name, self.version = definition.map, definition.version
+        self.stage_names = [stage.name for stage in definition.stages]
         self.zone: ZoneInfo = definition.zone
         self.layout = CohortLayout(len(definition.stages), len(definition.moments))
         self.stalls = [_us(stage.stall) for stage in definition.stages]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 from services.stitcher.settings import StitcherSettings
 from shared.eventlog.port import LogUnavailable
 from shared.migrations import migrate
+from shared.touchpoint import Command, Touchpoint
 from tests.integration.stitcher.test_crash import arrived, process
 from tests.integration.stitcher.test_loop import clean, right
 from tests.integration.stitcher.test_whole_state import history
@@ -45,12 +47,12 @@ async def test_killed_and_restarted_twice_it_has_everything_acknowledged_once(tm
         assert mixed == await clean(shop, sent)
 
 
-async def acknowledged(shop: Scene, sent: list[object]) -> None:
+async def acknowledged(shop: Scene, sent: Sequence[Touchpoint | Command]) -> None:
     """Sends all, a few at a time, each again until the log has taken it, as clients do."""
     for start in range(0, len(sent), 10):
         while True:
             try:
-                await shop.send(sent[start : start + 10])  # type: ignore[arg-type]
+                await shop.send(sent[start : start + 10])
                 break
             except LogUnavailable:
                 await asyncio.sleep(0.05)
