@@ -23,7 +23,8 @@ IMPORTED: Final = "/v1/batch"  # how a touchpoint is read that came by no reques
 COVERED: Final = json.dumps({"covered": True})  # what stands for the request where some of an import is hidden
 _VISITOR = re.compile(rb"user-agent|sec-gpc")
 _TELLING = re.compile(  # no keys, no addresses
-    rb"user-agent|sec-gpc|content-type|posthog-sdk-.+|sp-anonymous|x-.+-(topic|event|type)"
+    rb"user-agent|sec-gpc|content-type|posthog-sdk-.+|sp-anonymous"
+    rb"|x-.+-(topic|event|type|(event|webhook|delivery)-id|triggered-at)"
 )
 
 

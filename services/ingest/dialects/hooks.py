@@ -53,7 +53,8 @@ def hook(source: Source, mapping: Mapping, signature: Signature | None, now: Cal
         reply = mapping.answer
         return Answer(reply.body.encode(), reply.type) if reply is not None else success(outcome)
 
-    return Dialect("hook", parse, answer, again=lambda call, _: parsed(mapping, call, source.name))
+    one = mapping.model_copy(update={"each": None})
+    return Dialect("hook", parse, answer, again=lambda call, _: parsed(one, call, source.name))
 
 
 def parsed(mapping: Mapping, call: Call, source: str) -> Parsed:

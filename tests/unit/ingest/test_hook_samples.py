@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.ingest.accept import Accepted, Intake, accept
-from services.ingest.dialects.hooks import parsed
+from services.ingest.dialects.hooks import hook, parsed
 from services.ingest.dialects.mapping import Mapping, mapping_of
 from services.ingest.errors import Refusal
 from services.ingest.hook_files import SHIPPED, ready
 from services.ingest.reasons import Rejection
+from services.ingest.redrive import kept, resent
 from services.ingest.signatures import signature_of
 from services.ingest.times import Arrival
 from services.stitcher.journey.rules import Plan
@@ -91,6 +92,16 @@ def test_a_webhook_that_is_sent_again_has_the_same_ids(name: str, case: dict[str
     first, second = ([one.id for one in touchpoints(name, case)] for _ in range(2))
     assert first == second
     assert len(set(first)) == len(first)
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_a_dead_letter_of_it_is_read_again_as_the_same(name: str, case: dict[str, Any]) -> None:
+    call = asked(case)
+    sent, kept_of = parsed(MAPPINGS[name], call, "shop"), kept(call, parsed(MAPPINGS[name], call, "shop"), False)
+    again = hook(SHOP, MAPPINGS[name], None, lambda: MIDNIGHT).again
+    assert again is not None
+    read = [again(resent(kept_of, sent.original(index)), None).items for index in range(len(sent.items))]
+    assert read == [[item] for item in sent.items]
 
 
 @pytest.mark.parametrize("name", NAMES)

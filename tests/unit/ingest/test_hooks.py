@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from services.ingest.accept import Accepted
 from services.ingest.dialects.dialect import Dialect, Outcome
@@ -16,9 +17,10 @@ from services.ingest.dialects.hooks import moment, parsed
 from services.ingest.dialects.mapping import mapping_of
 from services.ingest.dialects.raw import Parsed, RawTouchpoint
 from services.ingest.errors import Refusal
-from services.ingest.hook_files import load_hooks, ready, written
+from services.ingest.hook_files import SHIPPED, load_hooks, ready, written
 from services.ingest.reasons import Rejection
 from services.ingest.routes import routes
+from services.ingest.signatures import SCHEMES, signature_of
 from shared.identifiers import IdentityRules
 from shared.keys import EndingKey, Source
 from shared.touchpoint import Touchpoint
@@ -102,7 +104,14 @@ def test_the_first_event_whose_condition_holds_is_taken() -> None:
         ],
         "properties": {"all": "p"},
     }
-    bodies: list[dict[str, Any]] = [{"kind": "a"}, {"kind": "bb", "mail": "x@y.example"}, {"kind": "noise"}, {"kind": "c"}, {}, {"kind": 7}]
+    bodies: list[dict[str, Any]] = [
+        {"kind": "a"},
+        {"kind": "bb", "mail": "x@y.example"},
+        {"kind": "noise"},
+        {"kind": "c"},
+        {},
+        {"kind": 7},
+    ]
     found = becomes(mapping, [{"u": "u1", "p": 1, **body} for body in bodies])
     assert [one.event if isinstance(one, Touchpoint) else one for one in found] == ["A", "B", *["unmapped"] * 3]
     first, second = found[:2]
@@ -343,3 +352,43 @@ def test_rejections_of_a_mapping_are_reasons() -> None:
     [wrong] = decide_parsed(read({"when": "no"}, {}))
     assert isinstance(wrong, Rejection)
     assert (wrong.reason, wrong.id) == ("unmapped", read({"when": "no"}, {}).items[0].message_id)  # type: ignore[union-attr]
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "clients" / "webhooks.md"
+
+
+def test_the_page_names_every_ready_mapping_and_scheme_and_its_examples_are_right() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    for name in [*(path.stem for path in SHIPPED.glob("*.yaml")), *SCHEMES]:
+        assert f"| `{name}` |" in text
+    examples = [block.split("```")[0] for block in text.split("```yaml\n")[1:]]
+    named = [one.removeprefix("# deploy/config/sources.yaml\nsources:\n").replace("[...]", "[k]") for one in examples]
+    listed = [one for text in named if "kind: server" in text for one in yaml.safe_load(text)]
+    environment = dict.fromkeys(("STRIPE_WEBHOOK_SECRET", "TWILIO_AUTH_TOKEN", "SECOND_SHOP_SECRET"), "secret")
+    sources = [Source.model_validate({**one, "write_keys": one.get("write_keys", [])}) for one in listed]
+    assert {one.name for one in sources} == {"billing", "tills", "calls", "second-shop", "letters", "bookings"}
+    assert len(load_hooks(sources, Path("none"), IdentityRules(), environment, lambda: NOW)) == len(sources)
+    signed = [yaml.safe_load(one)["signature"] for one in named if one.startswith("signature:")]
+    assert [signature_of({**one, "secret": "s"}, {}).scheme for one in signed] == ["stripe", "hmac"]
+
+
+def test_the_pages_own_mapping_makes_these_touchpoints() -> None:
+    [text] = [one for one in PAGE.read_text(encoding="utf-8").split("```") if "Booking Made" in one]
+    [bookings] = yaml.safe_load(text.removeprefix("yaml\n").replace("[...]", "[k]"))
+    body = {
+        "hotel": "Tea House",
+        "bookings": [
+            {"booking": {"number": "B1", "changed_at": 1763892000}, "state": "new", "via": "tel", "nights": ["1", "2"],
+             "total": "240.00", "guest": {"id": "u1"}},
+            {"booking": {"number": "B2"}, "guest": {"id": "u1", "name": "Jo", "tier": "gold"}},
+            {"booking": {"number": "B3"}, "state": "draft", "guest": {"id": "u1"}},
+            {"booking": {"number": "B4"}, "state": "lost", "guest": {"id": "u1"}},
+        ],
+    }  # fmt: skip
+    made, identified, lost = decide_parsed(parsed(mapping_of(bookings["hook"]), asked(body), "s"))
+    assert isinstance(made, Accepted)
+    assert isinstance(identified, Accepted)
+    assert (made.touchpoint.event, made.touchpoint.channel, made.touchpoint.id) == ("Booking Made", "phone", "B1")
+    assert made.touchpoint.properties == {"nights": 2, "revenue": 240.0, "hotel": "Tea House"}
+    assert (identified.touchpoint.type, identified.touchpoint.traits) == ("identify", {"name": "Jo", "tier": "gold"})
+    assert isinstance(lost, Rejection)
