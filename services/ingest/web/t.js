@@ -13,8 +13,8 @@
   const script = document.currentScript;
   const queue = new Map(); // "q" and messageId to JSON; what is on its way is not in it
   let disk = {}, memory = {}; // what is remembered: the disk, once that is allowed
-  let choice, timer, paused, survey, last;
-  let tries = 0;
+  let choice, gathering, survey, last;
+  let tries = 0, paused = 0; // paused: how many batches wait for their next try
   let referrer = document.referrer;
   try {
     disk = localStorage || disk;
@@ -53,8 +53,8 @@
 
   const here = () => location.href.split("#")[0];
 
-  const later = seconds => timer ||= setTimeout(() => {
-    timer = paused = 0;
+  const after = (seconds, act) => setTimeout(() => {
+    act();
     flush();
   }, seconds * 1e3);
 
@@ -82,10 +82,8 @@
     });
     const again = seconds => {
       batch.map(entry => queue.set(...entry));
-      clearTimeout(timer);
-      timer = 0;
-      paused = 1;
-      later(Math.min(seconds || 2 ** tries++, LONGEST_WAIT_S) * (1 + Math.random()));
+      paused++;
+      after(Math.min(seconds || 2 ** tries++, LONGEST_WAIT_S) * (1 + Math.random()), () => paused--);
     };
     // Text needs no preflight. Nothing is forgotten before it is answered: sent twice, it counts once.
     fetch(new URL("v1/batch", script.src), { method: "POST", body, keepalive: size <= BATCH_CHARACTERS }).then(
@@ -119,7 +117,7 @@
     remember("q" + messageId, touchpoint);
     const [oldest] = queue.keys();
     if (queue.size > KEPT_TOUCHPOINTS) queue.delete(oldest), forget(oldest);
-    later(GATHER_S);
+    gathering ||= after(GATHER_S, () => gathering = 0);
   };
 
   const api = window.throughline = {
@@ -152,7 +150,7 @@
       flush();
     },
     // One question, 1 to 5, and why: a touchpoint `Survey Answered`.
-    ask({ question = "How was it for you, from 1 (bad) to 5 (good)?", why = "Why?", send = "Send", close = "Close" } = {}) {
+    ask({ question = "How was it, from 1 (bad) to 5 (good)?", why = "Why?", send = "Send", close = "Close" } = {}) {
       if (!allowed() || survey?.isConnected) return;
       const make = (tag, properties, ...inside) => {
         const element = Object.assign(document.createElement(tag), properties);
@@ -174,7 +172,7 @@
       );
       const dialog = make("dialog", {
         ariaLabel: question,
-        style: "position:fixed;inset:auto 1em 1em auto;z-index:9999;border:1px solid;border-radius:1em",
+        style: "position:fixed;inset:auto 1em 1em auto;z-index:9999;border:1px solid",
         onclose: () => survey.remove(),
         onkeydown({ key }) {
           if (key == "Escape") dialog.close();
@@ -202,6 +200,7 @@
 
   settle();
   for (const name of Object.keys(memory)) if (name.startsWith(OURS + "q")) queue.set(name.slice(OURS.length), memory[name]);
-  if (!early.some(([name]) => name == "page")) view();
+  if (document.prerendering) document.onprerenderingchange = view; // nobody sees it yet
+  else if (!early.some(([name]) => name == "page")) view();
   early.map(([name, args]) => api[name](...args));
 })();

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import jsonschema_rs
+import msgspec
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.action_chains import ActionChains
@@ -19,8 +20,12 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 from services.ingest.errors import Refusal
+from services.stitcher.journey.rules import Plan
+from services.stitcher.journey.touch import decode_touch
+from shared.identifiers import IdentityRules
+from shared.journey_map import load_maps
 from shared.touchpoint import Touchpoint
-from tests.integration.ingest.conftest import Service, Written
+from tests.integration.ingest.conftest import ROOT, Service, Written
 from tests.integration.ingest.shop import Gate, gate_before, shop_at
 from tests.support.browser import browser
 from tests.support.pipeline import eventually
@@ -152,6 +157,8 @@ async def test_every_call_arrives_once_as_it_was_made(visitor: Visitor, anybody:
     assert last.ids != page.ids
     assert not [flag for one in found for flag in one.flags if flag.startswith("time")]
     assert done["messageId"] == last.id
+    log: list[dict[str, str]] = visitor.page.get_log("browser")  # type: ignore[no-untyped-call]
+    assert not [line for line in log if line["level"] == "SEVERE"]
     schema = (await anybody.get("/openapi.json")).json()
     batch = jsonschema_rs.validator_for({"$ref": "#/components/schemas/Batch", "components": schema["components"]})
     for body in visitor.gate.sent:
@@ -180,6 +187,16 @@ async def test_only_another_url_is_another_page_view(visitor: Visitor) -> None:
     await visitor.arrived("Looked")
     pages = [one for body in visitor.gate.sent for one in body["batch"] if one["type"] == "page"]
     assert [one["context"]["page"]["url"].split("/", 3)[3] for one in pages] == ["", "a?x=1", "#reviews"]
+
+
+async def test_a_page_that_nobody_sees_yet_is_viewed_when_it_is_shown(visitor: Visitor) -> None:
+    with visitor.saying("Object.defineProperty(Document.prototype, 'prerendering', {get: () => true})"):
+        visitor.visit("prerendered")
+        visitor.call("throughline.track('Prepared'); dispatchEvent(new Event('pagehide'))")
+        await visitor.arrived("Prepared")
+        visitor.call("document.dispatchEvent(new Event('prerenderingchange')); throughline.track('Shown')")
+        await visitor.arrived("Shown")
+    assert [[one["type"] for one in body["batch"]] for body in visitor.gate.sent] == [["track"], ["page", "track"]]
 
 
 async def test_what_happens_last_arrives_after_the_page_has_gone(visitor: Visitor) -> None:
@@ -232,6 +249,15 @@ async def test_what_was_not_taken_is_sent_by_the_next_page(visitor: Visitor) -> 
     assert len(visitor.gate.posts_with("Refused for now")) == 1  # the oldest makes room
 
 
+async def test_it_works_where_nothing_can_be_kept(visitor: Visitor) -> None:
+    with visitor.saying("Object.defineProperty(window, 'localStorage', {get() { throw new Error('blocked') }})"):
+        visitor.visit("blocked")
+        visitor.call("throughline.identify('u-10'); throughline.track('Sent')")
+        [sent] = await visitor.arrived("Sent")
+    assert sent["userId"] == "u-10"
+    assert len({one["anonymousId"] for body in visitor.gate.sent for one in body["batch"]}) == 1
+
+
 async def test_what_is_refused_for_good_is_dropped(visitor: Visitor) -> None:
     visitor.visit("unknown", "?key=nobody")
     visitor.call("throughline.track('Refused'); dispatchEvent(new Event('pagehide'))")
@@ -279,6 +305,8 @@ async def test_a_question_is_answered_by_keyboard(visitor: Visitor) -> None:
     [answered] = await visitor.arrived("Survey Answered")
     [found] = await visitor.on_the_log(answered["messageId"])
     assert found.properties == {"rating": 4, "reason": "Schön ☕", "question": "Wie war es?"}
+    shop = Plan(1, next(one for one in load_maps(ROOT / "deploy" / "config") if one.map == "shop"))
+    assert shop.match(decode_touch(msgspec.json.encode(found), IdentityRules())).felt == 500_000  # 4 of 1 to 5
     assert visitor.call("return document.activeElement.id") == "buy"
 
 
