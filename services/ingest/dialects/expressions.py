@@ -8,7 +8,7 @@ Beyond JMESPath's own functions an expression may call `header(name)`, `query(na
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions, signature
 from jmespath.parser import ParsedResult
+from jmespath.visitor import TreeInterpreter
 
 _UNWORKABLE: Final = (ValueError, TypeError, ArithmeticError, LookupError, RecursionError)
 _NOTHING: Final = object()
@@ -30,7 +31,7 @@ class Surroundings(Functions):
 
     def __init__(self, headers: Mapping[bytes, bytes], query: Mapping[str, str], whole: Any) -> None:
         self._headers, self._query, self._whole = headers, query, whole
-        self.options = jmespath.Options(custom_functions=self)
+        self.find: Callable[[Any, Any], Any] = TreeInterpreter(jmespath.Options(custom_functions=self)).visit
 
     @signature(_TEXT)
     def _func_header(self, name: str) -> str | None:
@@ -82,7 +83,7 @@ def take(value: Value, item: Any, around: Surroundings) -> Any:
     if isinstance(value, Constant):
         return value.value
     try:
-        found = value.path.search(item, around.options)
+        found = around.find(value.path.parsed, item)
     except _UNWORKABLE:
         found = None
     if value.table and (known := _word(found)) in value.table:
