@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -26,6 +26,12 @@ TYPES: Final = frozenset(("track", "identify", "page", "screen", "group", "alias
 _ENCODE = msgspec.json.Encoder().encode
 
 
+class Judge(Protocol):
+    """Decides on a touchpoint, and may change it, once it has passed all other checks."""
+
+    def judge(self, type_: str, draft: Draft, /) -> Rejection | None: ...
+
+
 class Intake(msgspec.Struct, frozen=True, kw_only=True):
     """What all touchpoints of a request share; ``new_id`` gives an id to those that have none, ``policy`` says what the
     source wants done with them besides (`policy.py`)."""
@@ -34,7 +40,7 @@ class Intake(msgspec.Struct, frozen=True, kw_only=True):
     arrival: Arrival
     rules: IdentityRules
     new_id: Callable[[], str]
-    policy: Callable[[str, Draft], Rejection | None] | None = None
+    policy: Judge | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
@@ -156,7 +162,7 @@ def _has_a_time(raw: RawTouchpoint, intake: Intake, draft: Draft) -> Rejection |
 
 
 def _is_as_its_source_wants(raw: RawTouchpoint, intake: Intake, draft: Draft) -> Rejection | None:
-    return intake.policy(raw.type, draft) if intake.policy is not None else None
+    return intake.policy.judge(raw.type, draft) if intake.policy is not None else None
 
 
 CHECKS: Final[tuple[Check, ...]] = (

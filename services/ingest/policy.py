@@ -1,6 +1,6 @@
 """What one source wants done with its touchpoints: bots, consent, tracking plan, privacy, in this order. Pure.
 
-`Policy` is compiled once a source and `on` a request becomes what `accept` calls for each touchpoint.
+`Policy` is compiled once a source, and becomes `Applied` on a request, which judges each touchpoint.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from services.ingest import bots, consent
+from services.ingest import consent
+from services.ingest.bots import is_bot
 from services.ingest.dialects.raw import RawTouchpoint
 from services.ingest.hygiene import scrub
 from services.ingest.plan import UNPLANNED, Plan
 from services.ingest.privacy import Cover, Document
 from services.ingest.reasons import Rejection, rejection
-from shared.keys import Privacy, Source
+from shared.keys import Consent, Source
 from shared.touchpoint import BOT
 
 ANONYMISED: Final = "anonymised"
@@ -36,7 +37,10 @@ class Policy:
     """The rules of one source. ``key`` is that of its hashes, ``plan`` its tracking plan, compiled; ValueError if the
     source asks for something of this that is not given."""
 
-    __slots__ = ("bots", "consent", "cover", "is_browser", "plan", "plan_mode", "unplanned")
+    __slots__ = (
+        "bots", "consent", "cover", "has_terms", "hides_addresses", "is_browser", "looks_for_bots", "plan", "plan_mode",
+        "unplanned",
+    )  # fmt: skip
 
     def __init__(self, source: Source, *, key: bytes = b"", plan: Plan | None = None) -> None:
         if source.privacy.hash and not key:
@@ -46,12 +50,15 @@ class Policy:
         self.bots = source.bots
         self.consent = source.consent
         self.is_browser = source.kind == "browser"
-        self.cover = Cover(source.privacy, key) if source.privacy != Privacy(ip="keep") else None
+        self.cover = Cover(source.privacy, key)
         self.plan = plan
         self.plan_mode = source.plan.mode if source.plan else "warn"
         self.unplanned = source.plan.unplanned if source.plan else "allow"
-        if self.bots != "stitch":
-            bots.is_bot("")  # loads the rules now, not when the first touchpoint waits
+        self.looks_for_bots = self.bots != "stitch"
+        self.has_terms = source.consent is not None or plan is not None or self.cover.has_rules
+        self.hides_addresses = source.privacy.ip != "keep"
+        if self.looks_for_bots:
+            is_bot("")  # loads the rules now, not when the first touchpoint waits
 
     def after_cover(self) -> Policy:
         """The same for what is covered already: hashed twice, it would be somebody else's."""
@@ -61,34 +68,49 @@ class Policy:
 
     def on(self, headers: Mapping[bytes, bytes]) -> Applied:
         """The policy for one request. The agent of the request is a visitor's only where visitors' browsers send."""
-        agent = headers.get(b"user-agent", b"") if self.is_browser else b""
-        return Applied(self, agent.decode("latin-1"), headers.get(b"sec-gpc") == b"1")
+        agent = headers.get(b"user-agent") if self.is_browser and self.looks_for_bots else None
+        by_bot = agent is not None and is_bot(agent.decode("latin-1"))
+        return Applied(self, by_bot, headers.get(b"sec-gpc") == b"1")
 
 
 class Applied:
     """A policy on one request. ``bots`` counts what came from bots; ``violations`` has, for each touchpoint that is not
     as planned, the name that the plan has for its event."""
 
-    __slots__ = ("agent", "bots", "gpc", "policy", "violations")
+    __slots__ = ("bots", "by_bot", "gpc", "policy", "violations")
 
-    def __init__(self, policy: Policy, agent: str, gpc: bool) -> None:
-        self.policy, self.agent, self.gpc = policy, agent, gpc
+    def __init__(self, policy: Policy, by_bot: bool, gpc: bool) -> None:
+        self.policy, self.by_bot, self.gpc = policy, by_bot, gpc
         self.bots = 0
         self.violations: list[str] = []
 
-    def __call__(self, type_: str, draft: Draft) -> Rejection | None:
+    def judge(self, type_: str, draft: Draft) -> Rejection | None:
+        """Does to a touchpoint what its source wants done, or rejects it."""
         policy = self.policy
-        if policy.bots != "stitch" and self._is_bots(draft.context):
-            self.bots += 1
-            if policy.bots == "drop":
+        if policy.looks_for_bots:
+            agent = draft.context.get("userAgent")
+            if (is_bot(agent) if type(agent) is str and agent else self.by_bot) and self._is_dropped(draft):
                 return rejection("bot")
-            draft.flags = (*draft.flags, BOT)
-        if policy.consent is not None and (wrong := self._consent(type_, draft)) is not None:
+        if policy.has_terms and (wrong := self._terms(type_, draft)) is not None:
+            return wrong
+        if policy.hides_addresses and "ip" in draft.context:
+            policy.cover.address(draft.context)
+        return None
+
+    def _is_dropped(self, draft: Draft) -> bool:
+        """Marks and counts what a bot did."""
+        self.bots += 1
+        draft.flags = (*draft.flags, BOT)
+        return self.policy.bots == "drop"
+
+    def _terms(self, type_: str, draft: Draft) -> Rejection | None:
+        """What only some sources ask for."""
+        policy = self.policy
+        if policy.consent is not None and (wrong := self._consent(policy.consent, type_, draft)) is not None:
             return wrong
         if policy.plan is not None and (wrong := self._plan(policy.plan, type_, draft)) is not None:
             return wrong
-        if policy.cover is not None:
-            policy.cover(draft)
+        policy.cover.fields(draft)
         return None if draft.ids else rejection("identifier_missing", "all of them are dropped")
 
     def letter(self, raw: RawTouchpoint | None, original: bytes) -> bytes:
@@ -97,17 +119,11 @@ class Applied:
         terms, cover = self.policy.consent, self.policy.cover
         if terms is not None and not consent.is_given(terms, _part(raw and raw.context), self.gpc):
             return b""
-        if cover is None or not (cover.has_rules or _has_address(raw)):
+        if not (cover.has_rules or (self.policy.hides_addresses and _has_address(raw))):
             return original
         return b"" if raw is None else _covered(raw, cover)
 
-    def _is_bots(self, context: Mapping[str, Any]) -> bool:
-        agent = context.get("userAgent") or self.agent
-        return type(agent) is str and agent != "" and bots.is_bot(agent)
-
-    def _consent(self, type_: str, draft: Draft) -> Rejection | None:
-        terms = self.policy.consent
-        assert terms is not None
+    def _consent(self, terms: Consent, type_: str, draft: Draft) -> Rejection | None:
         if consent.is_given(terms, draft.context, self.gpc):
             return None
         if terms.otherwise == "drop" or not consent.anonymise(type_, draft):
@@ -153,18 +169,17 @@ def _has_address(raw: RawTouchpoint | None) -> bool:
 
 
 def _covered(raw: RawTouchpoint, cover: Cover) -> bytes:
+    """In JSON, by the names of Segment's API."""
     sent = _Sent(raw)
-    cover(sent)
-    parts = {"properties": sent.properties, "traits": sent.traits, "context": sent.context}
-    return _ENCODE({name: scrub(value) for name, value in _members(raw, cover).items() if value is not None} | parts)
-
-
-def _members(raw: RawTouchpoint, cover: Cover) -> dict[str, Any]:
-    """Everything else of a touchpoint, by the names of Segment's API, identifiers hidden as the rules have it."""
-    return {
+    cover.fields(sent)
+    if cover.ip != "keep" and "ip" in sent.context:
+        cover.address(sent.context)
+    members: dict[str, Any] = {
         "type": raw.type, "event": raw.event, "name": raw.name, "messageId": raw.message_id,
-        "userId": cover.identifier("user_id", raw.user_id),
-        "anonymousId": cover.identifier("anonymous_id", raw.anonymous_id),
-        "previousId": cover.identifier("user_id", raw.previous_id), "groupId": raw.group_id,
+        "userId": cover.identifier("user_id", scrub(raw.user_id)),
+        "anonymousId": cover.identifier("anonymous_id", scrub(raw.anonymous_id)),
+        "previousId": cover.identifier("user_id", scrub(raw.previous_id)), "groupId": raw.group_id,
         "timestamp": raw.timestamp, "originalTimestamp": raw.original_timestamp, "sentAt": raw.sent_at,
+        "properties": sent.properties, "traits": sent.traits, "context": sent.context,
     }  # fmt: skip
+    return _ENCODE({name: scrub(value) for name, value in members.items() if value is not None})

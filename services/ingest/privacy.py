@@ -57,31 +57,31 @@ def hashed(key: bytes, value: Any) -> Any:
 class Cover:
     """The privacy rules of one source. ``key`` is that of the hashes."""
 
-    __slots__ = ("_hash", "_ip", "_rules", "has_rules")
+    __slots__ = ("_hash", "_rules", "has_rules", "ip")
 
     def __init__(self, rules: Privacy, key: bytes) -> None:
-        self._ip = rules.ip
+        self.ip = rules.ip
         self._hash = partial(hashed, key)
         self._rules = [(split(path), False) for path in rules.drop] + [(split(path), True) for path in rules.hash]
         self.has_rules = bool(self._rules)
 
-    def __call__(self, document: Document) -> None:
-        """Covers what must not be seen; what the document holds is replaced, never changed in place."""
-        if self._ip != "keep" and "ip" in document.context:
-            self._cover_address(document)
+    def address(self, context: dict[str, Any]) -> None:
+        """Cuts the address short, or takes it out, in place: to be done to a context that has one and is nobody else's,
+        or where it may be done twice."""
+        address = context["ip"]
+        short = truncated(address) if self.ip == "truncate" and type(address) is str else None
+        if short is None:
+            del context["ip"]
+        else:
+            context["ip"] = short
+
+    def fields(self, document: Document) -> None:
+        """Drops and hashes; what the document holds is replaced, never changed in place."""
         for path, keep in self._rules:
             if path[0] == "ids":
                 self._cover_identifier(document, path[1], keep)
             else:
                 self._cover(document, path, keep)
-
-    def _cover_address(self, document: Document) -> None:
-        address = document.context["ip"]
-        short = truncated(address) if self._ip == "truncate" and type(address) is str else None
-        if short is None:
-            document.context = without(document.context, ("ip",))
-        elif short != address:
-            document.context = {**document.context, "ip": short}
 
     def _cover(self, document: Document, path: Path, keep: bool) -> None:
         part, inner = path[0], path[1:]

@@ -23,7 +23,7 @@ def test_to_hash_a_key_is_needed(tmp_path: Path) -> None:
     hashing = source(privacy=Privacy(hash=["traits.email"]))
     with pytest.raises(ValueError, match="shop hashes fields: set THROUGHLINE_HASH_KEY"):
         load_policy(hashing, tmp_path, None)
-    assert load_policy(hashing, tmp_path, "0123456789abcdef").cover is not None
+    assert load_policy(hashing, tmp_path, "0123456789abcdef").cover.has_rules
 
 
 def test_a_plan_is_read_from_yaml_and_json(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from services.ingest.accept import Accepted
 from services.ingest.dialects.segment import parse_batch
@@ -276,3 +278,34 @@ def test_without_a_policy_nothing_of_this_happens() -> None:
     decision = decide(item)
     assert isinstance(decision, Accepted)
     assert (decision.touchpoint.flags, decision.touchpoint.context["ip"]) == (("time_received",), "203.0.113.77")
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+NAMES = st.sampled_from(
+    ["ip", "userAgent", "consent", "categoryPreferences", "gpc", "traits", "ids", "externalIds", "email", "type", "id"]
+)
+NESTED = st.dictionaries(NAMES, VALUES | st.dictionaries(NAMES, VALUES | st.lists(st.dictionaries(NAMES, VALUES))))
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(context=NESTED, traits=NESTED | VALUES, user=VALUES, type_=st.sampled_from(["identify", "alias", "track"]))
+def test_whatever_shape_things_have_a_policy_decides_and_a_letter_can_be_written(
+    context: dict[str, Any], traits: Any, user: Any, type_: str
+) -> None:
+    applied = STRICT.on({})
+    item = sent(type=type_, context=context, traits=traits, userId=user, anonymousId="a1", previousId=user)
+    decide(item, policy=applied)
+    letter(item, applied)
+
+
+STRICT = Policy(
+    source(
+        consent=Consent(otherwise="anonymise"),
+        privacy=Privacy(drop=["context.traits.id", "ids.phone"], hash=["ids.user_id", "ids.email", "traits.email.id"]),
+    ),
+    key=KEY,
+)
