@@ -240,7 +240,7 @@ class Tracking:
             data = policy.letter(parsed.items[index], original)
             letter = rejected_record(
                 wrong, index, source=source, received_at=received_at, original=data, traceparent=traceparent,
-                request=as_sent if data is original else as_covered, seal=self._seal,
+                request=as_sent if data is original else as_covered if data else "", seal=self._seal,
             )  # fmt: skip
             letters.append(letter)
         return letters

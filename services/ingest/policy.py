@@ -18,7 +18,7 @@ from services.ingest.hygiene import scrub
 from services.ingest.plan import UNPLANNED, Plan
 from services.ingest.privacy import Cover, Document
 from services.ingest.reasons import Rejection, rejection
-from shared.keys import Consent, Source
+from shared.keys import Consent, Privacy, Source
 from shared.touchpoint import BOT
 
 ANONYMISED: Final = "anonymised"
@@ -63,7 +63,8 @@ class Policy:
     def after_cover(self) -> Policy:
         """The same for what is covered already: hashed twice, it would be somebody else's."""
         bare = copy(self)
-        bare.cover = None
+        bare.cover, bare.hides_addresses = Cover(Privacy(ip="keep"), b""), False
+        bare.has_terms = self.consent is not None or self.plan is not None
         return bare
 
     def on(self, headers: Mapping[bytes, bytes]) -> Applied:

@@ -81,7 +81,7 @@ async def test_without_consent_nothing_is_kept_but_the_fact(browser: httpx.Async
     told = await send(browser, "careful-key", track(context=AGREED), **{"sec-gpc": "1"})
     assert [one["reason"] for one in told["rejected"]] == ["consent_missing"]
     [letter] = await written.letters(refused["messageId"])
-    assert (letter.reason, letter.source, letter.data) == ("consent_missing", "careful", "")
+    assert (letter.reason, letter.source, letter.data, letter.request) == ("consent_missing", "careful", "", "")
     assert (await written.touchpoint(agreed["messageId"])).source == "careful"
 
 

@@ -291,7 +291,7 @@ NAMES = st.sampled_from(
 NESTED = st.dictionaries(NAMES, VALUES | st.dictionaries(NAMES, VALUES | st.lists(st.dictionaries(NAMES, VALUES))))
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(context=NESTED, traits=NESTED | VALUES, user=VALUES, type_=st.sampled_from(["identify", "alias", "track"]))
 def test_whatever_shape_things_have_a_policy_decides_and_a_letter_can_be_written(
     context: dict[str, Any], traits: Any, user: Any, type_: str
