@@ -163,6 +163,10 @@ class Tracking:
         else:
             await self._hand_on(scope, receive, send)
 
+    async def turn_away(self, scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:
+        """Refuses a request unread, in the words of its dialect."""
+        await self._refuse(send, Request(scope, receive), refusal, self.configuration.routes.get(scope["path"]))
+
     async def _hand_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """To the app behind, which has no limit of its own for bodies: it gets one that is whole and not too large."""
         request = Request(scope, receive)

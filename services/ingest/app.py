@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,18 +18,20 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from services.ingest import clients, commands, docs
+from services.ingest.addresses import Addresses, Proxies, networks
 from services.ingest.api import App, Edge, Limits, Tracking
 from services.ingest.commands import Room
 from services.ingest.configuration import Configuration, read_configuration
 from services.ingest.errors import MEDIA_TYPE, Refusal
+from services.ingest.gates import Bounds, bounded, by_address, watch, when_full
 from services.ingest.log import Log
+from services.ingest.rates import bucket
 from services.ingest.settings import IngestSettings
 from services.ingest.telemetry import Telemetry
 from services.ingest.web.pages import web_routes
@@ -45,6 +48,7 @@ from shared.seals import seals_of
 
 KEEP_ALIVE_SECONDS: Final = 90
 DRAIN_SECONDS: Final = 20
+SPARE_FILES: Final = 256
 _log = structlog.get_logger(__name__)
 
 
@@ -62,11 +66,11 @@ async def serve(settings: IngestSettings) -> None:
         settings.throughline_config,
         lambda: permitted(settings, edge, ingest.tracking.configuration),
         ingest.configure,
-        ReloadGauges(ingest.registry),
+        ReloadGauges(ingest.telemetry.registry),
     )
     beside = [asyncio.create_task(log.open()), asyncio.create_task(reloading.run(settings.throughline_reload_seconds))]
     try:
-        await _run(ingest.tracking, settings, reloading.wake)
+        await _run(ingest, settings, reloading.wake)
     finally:
         for task in beside:
             task.cancel()
@@ -87,7 +91,8 @@ class Ingest:
 
     tracking: Tracking
     behind: FastAPI
-    registry: CollectorRegistry
+    telemetry: Telemetry
+    front: App
 
     def configure(self, fresh: Configuration) -> None:
         """Puts a configuration in force, between two requests."""
@@ -115,10 +120,19 @@ def build(
     behind.router.routes.extend(web_routes())
     _handle_refusals(behind, telemetry)
     _document(behind)
-    proxied = cast("App", ProxyHeadersMiddleware(cast("Any", behind)))
+    proxied = cast("App", ProxyHeadersMiddleware(cast("Any", behind), settings.ingest_trusted_proxies))
     tracking = Tracking(first, rules, appender, limits=limits, edge=edge, telemetry=telemetry, rest=proxied,
                         seal=seals.seal if seals else None)  # fmt: skip
-    return Ingest(tracking, behind, telemetry.registry)
+    return Ingest(tracking, behind, telemetry, gated(settings, tracking, edge))
+
+
+def gated(settings: IngestSettings, tracking: Tracking, edge: Edge) -> App:
+    """The service behind the gate of addresses, if there is one."""
+    rate = settings.ingest_address_rate
+    if rate is None:
+        return tracking
+    addresses = Addresses(lambda: bucket(rate))
+    return by_address(tracking, addresses, Proxies(networks(settings.ingest_trusted_proxies)), edge.monotonic)
 
 
 def the_edge() -> Edge:
@@ -202,6 +216,15 @@ def _document(app: FastAPI) -> None:
     app.openapi = extended  # type: ignore[method-assign]
 
 
+def allow_files(wanted: int) -> None:
+    """A connection is an open file: as many as we want, as far as the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 class _Server(uvicorn.Server):
     """Leaves the signals to `_run`, which has a log to close after the last answer."""
 
@@ -210,12 +233,18 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _run(app: Tracking, settings: IngestSettings, reload: Callable[[], None]) -> None:
+async def _run(ingest: Ingest, settings: IngestSettings, reload: Callable[[], None]) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)  # what a request makes has no cycles and dies with it
+    allow_files(settings.ingest_max_connections + SPARE_FILES)
+    telemetry = ingest.telemetry
+    bounds = Bounds(
+        settings.ingest_max_connections, when_full(ingest.tracking), lambda cause: telemetry.cut.labels(cause).inc()
+    )
     config = uvicorn.Config(
-        app,
+        cast("Any", ingest.front),
+        http=bounded(bounds),
         host=settings.throughline_host,
         port=settings.ingest_port,
         lifespan="off",
@@ -233,6 +262,13 @@ async def _run(app: Tracking, settings: IngestSettings, reload: Callable[[], Non
     for stop in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(stop, lambda: setattr(server, "should_exit", True))
     loop.add_signal_handler(signal.SIGHUP, reload)
-    await server.serve()
+    connections = server.server_state.connections
+    telemetry.connections.set_function(lambda: len(connections))
+    watching = asyncio.create_task(watch(connections, settings.ingest_head_seconds))
+    try:
+        await server.serve()
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
     if not server.started:
         raise ValueError(f"port {settings.ingest_port} of {settings.throughline_host} cannot be listened on")

@@ -31,8 +31,11 @@ class Bucket:
 
 def bucket_of(rate: str | None) -> Bucket | None:
     """`5000/second` as a bucket; None for no limit."""
-    if rate is None:
-        return None
+    return None if rate is None else bucket(rate)
+
+
+def bucket(rate: str) -> Bucket:
+    """`5000/second` as a bucket that is full; ValueError for a rate of nothing."""
     n, _, period = rate.partition("/")
     if int(n) == 0:
         raise ValueError(f"the rate {rate!r} lets nothing through; leave it out, or take the source away")

@@ -69,6 +69,11 @@ class Telemetry:
             "throughline_ingest_refused_total", "Requests that were answered with an error, by its code.",
             ["code"], registry=registry,
         )  # fmt: skip
+        self.cut = Counter(
+            "throughline_ingest_connections_cut_total", "Connections that were ended for what they owed, by cause.",
+            ["cause"], registry=registry,
+        )  # fmt: skip
+        self.connections = Gauge("throughline_ingest_connections", "Connections that are open.", registry=registry)
         self.body_bytes = Counter(
             "throughline_ingest_body_bytes_total", "Bytes of bodies as they came, compressed or not.", registry=registry
         )

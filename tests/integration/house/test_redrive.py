@@ -51,7 +51,7 @@ async def pipeline(
     async with scene(stitching, []) as log, log.worker(topic=REJECTED):
         edge = the_edge()
         ingest = build(settings, permitted(settings, edge), edge=edge, appender=log.appender, checks={})
-        transport = httpx.ASGITransport(ingest.tracking)
+        transport = httpx.ASGITransport(ingest.front)
         async with httpx.AsyncClient(transport=transport, base_url="http://t", auth=("shop-key", "")) as client:
             yield log, client
 
