@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "replay": ("maintenance", "replay"),
     "deadletters": ("deadletters", "app"),
     "keys": ("keys", "app"),
+    "hooks": ("hooks", "app"),
     "acquisition": ("acquisition", "explain_acquisition"),
     "links": ("links", "app"),
     "maps": ("maps", "app"),
