@@ -36,14 +36,14 @@
   const forget = name => delete memory[OURS + name];
 
   const settle = () => {
-    if (allowed()) {
+    if (!allowed()) {
+      if (memory == disk) memory = {};
+      for (const name in disk) if (name.startsWith(OURS)) delete disk[name];
+    } else if (memory != disk) {
       try {
         Object.assign(disk, memory);
         memory = disk;
       } catch {} // full
-    } else {
-      if (memory == disk) memory = {};
-      for (const name of Object.keys(disk)) if (name.startsWith(OURS)) delete disk[name];
     }
   };
 
@@ -145,12 +145,15 @@
       try {
         disk[CHOICE] = JSON.stringify(choice);
       } catch {} // full
-      if (choice.analytics == false) queue.clear();
+      if (choice.analytics == false) {
+        queue.clear();
+        memory = {};
+      }
       settle();
       flush();
     },
     // One question, 1 to 5, and why: a touchpoint `Survey Answered`.
-    ask({ question = "How was it, from 1 (bad) to 5 (good)?", why = "Why?", send = "Send", close = "Close" } = {}) {
+    ask({ question = "How was it, 1 (bad) to 5 (good)?", why = "Why?", send = "Send", close = "Close" } = {}) {
       if (!allowed() || survey?.isConnected) return;
       const make = (tag, properties, ...inside) => {
         const element = Object.assign(document.createElement(tag), properties);
@@ -199,7 +202,7 @@
   for (const event of ["online", "pagehide", "visibilitychange"]) addEventListener(event, flush);
 
   settle();
-  for (const name of Object.keys(memory)) if (name.startsWith(OURS + "q")) queue.set(name.slice(OURS.length), memory[name]);
+  for (const name in memory) if (name.startsWith(OURS + "q")) queue.set(name.slice(OURS.length), memory[name]);
   if (document.prerendering) document.onprerenderingchange = view; // nobody sees it yet
   else if (!early.some(([name]) => name == "page")) view();
   early.map(([name, args]) => api[name](...args));

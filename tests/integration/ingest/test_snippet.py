@@ -298,6 +298,16 @@ async def test_a_refusal_forgets_everything_but_itself_for_this_page_and_the_nex
     assert [one["event"] for body in visitor.gate.sent for one in body["batch"]] == ["Agreed"]
 
 
+async def test_what_was_done_before_a_refusal_is_gone_even_if_the_visitor_agrees_later(visitor: Visitor) -> None:
+    visitor.visit("wavering", "?required")
+    visitor.call("throughline.track('Before'); throughline.consent({analytics: false})")
+    visitor.call("throughline.consent({ads: false}); throughline.consent({analytics: true})")
+    visitor.call("throughline.track('After')")
+    assert visitor.waiting == 1
+    await visitor.arrived("After")
+    assert not visitor.gate.posts_with("Before")
+
+
 async def test_a_question_is_answered_by_keyboard(visitor: Visitor) -> None:
     visitor.visit("asking")
     visitor.call("document.getElementById('buy').focus(); throughline.ask({question: 'Wie war es?', why: 'Warum?'})")

@@ -15,7 +15,7 @@ from services.ingest.web.pages import HERE, web_routes
 from shared.keys import Source
 from shared.touchpoint import EPOCH
 
-MOST_BYTES = 2000
+MOST_BYTES = 2048
 SERVED = HERE / "t.min.js"
 
 
