@@ -10,16 +10,19 @@ import re
 from functools import cache, lru_cache
 from typing import Final
 
-LONGEST: Final = 512  # characters of a user agent that are looked at
+LONGEST: Final = 512  # characters of a user agent that are looked at, and remembered
 _TOGETHER: Final = 50  # patterns in one expression
 _LIBRARY: Final = "http-library"
 
 
-@lru_cache(maxsize=8192)
 def is_bot(user_agent: str) -> bool:
     """Whether a user agent is that of a bot; an empty one is not."""
-    seen = user_agent[:LONGEST]
-    return _is_spider(seen) or any(crawlers.search(seen) for crawlers in _crawlers())
+    return _is_bot(user_agent[:LONGEST])
+
+
+@lru_cache(maxsize=8192)
+def _is_bot(user_agent: str) -> bool:
+    return _is_spider(user_agent) or any(crawlers.search(user_agent) for crawlers in _crawlers())
 
 
 def _is_spider(user_agent: str) -> bool:

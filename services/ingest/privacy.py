@@ -18,6 +18,7 @@ import msgspec
 from services.ingest.paths import Path, changed, split, without
 from shared.keys import Privacy
 
+LONGEST: Final = 64  # characters that an IP address may have, its zone and blanks around it counted
 MARK: Final = "hmac-sha256:"
 _ENCODE: Final = msgspec.json.Encoder(order="deterministic").encode
 _HASHED: Final = re.compile(MARK + "[0-9a-f]{64}")
@@ -34,9 +35,13 @@ class Document(Protocol):
     context: dict[str, Any]
 
 
-@lru_cache(maxsize=16384)
 def truncated(address: str) -> str | None:
     """An IP address without its last part: /24 of IPv4, /48 of IPv6; None for what is none."""
+    return _truncated(address) if len(address) <= LONGEST else None
+
+
+@lru_cache(maxsize=16384)
+def _truncated(address: str) -> str | None:
     try:
         ip = ipaddress.ip_address(address.strip())
     except ValueError:

@@ -14,6 +14,7 @@ import msgspec
 from services.ingest.sites.published import ASSISTANTS, SEARCH, SHOPPING, SOCIAL, VIDEO
 
 Kind = Literal["search", "social", "video", "shopping", "assistant", "other"]
+LONGEST: Final = 253  # characters that the name of a host may have
 REFERRERS: Final = Path(__file__).with_name("referrers.json")
 
 
@@ -44,9 +45,13 @@ _LISTED: Final = listed()
 _NO_ENGINES: Final = frozenset(("mail", "docs", "drive", "calendar", "accounts", "meet", "groups", "classroom"))
 
 
-@lru_cache(maxsize=16384)
 def kind_of(source: str) -> Kind | None:
     """The kind of a source in lower case, found by its name, its host, or a host under a country's domain."""
+    return _kind_of(source) if len(source) <= LONGEST else None
+
+
+@lru_cache(maxsize=16384)
+def _kind_of(source: str) -> Kind | None:
     if source in _NAMED:
         return _NAMED[source]
     if "." not in source:

@@ -145,6 +145,7 @@ class TestPrivacy:
             ("203.0.113.77", "203.0.113.0"), ("2001:db8:1:2:3::4", "2001:db8:1::"),
             ("::ffff:203.0.113.77", "203.0.113.0"),
             (" 203.0.113.77 ", "203.0.113.0"), ("203.0.113.0", "203.0.113.0"), ("localhost", None), (7, None),
+            ("1" * 100, None),
         ],
     )  # fmt: skip
     def test_addresses_are_cut_short(self, address: object, kept: str | None) -> None:

@@ -21,6 +21,7 @@ from services.ingest.sites.update import LICENCE, by_kind, read, write
         ("mail.google.com", "other"), ("docs.google.com", "other"), ("news.ycombinator.com", "social"),
         ("gemini.google.com", "assistant"), ("www.youtube.com", "video"), ("m.facebook.com", "social"),
         ("amazon.co.uk", "shopping"), ("google.evil.example", None), ("some.blog", None), ("", None), (".", None),
+        ("a." * 200 + "google.de", None),
     ],
 )  # fmt: skip
 def test_the_kind_of_a_site(source: str, kind: str | None) -> None:
