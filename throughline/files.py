@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
 
+import msgspec
 import zstandard
 
 from services.ingest import hygiene
 
 MAX_FIELD: Final = 16 * 1024 * 1024  # bytes of a column of a CSV
+MAX_DEPTH: Final = 2 * hygiene.MAX_DEPTH  # far enough for the checks to say what is too deep
 DELIMITERS: Final = ",;\t|"
 _DAMAGE: Final = (EOFError, zlib.error, zipfile.BadZipFile, zstandard.ZstdError, gzip.BadGzipFile, RuntimeError)
 _ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
@@ -37,11 +39,12 @@ class Row:
     texts: bool
 
 
-def rows(file: Path) -> Iterator[Row]:
-    """The rows of a file, and of the files in it if it is a zip. Raises Damaged where it cannot be read on."""
+def rows(file: Path, encoding: str = "utf-8") -> Iterator[Row]:
+    """The rows of a file, and of the files in it if it is a zip. What is not of the encoding becomes U+FFFD. Raises
+    Damaged where it cannot be read on."""
     try:
         for name, part in _parts(file):
-            with _text(part) as text:
+            with _text(part, encoding) as text:
                 yield from _of_csv(name, text) if _is_csv(name) else _of_lines(name, text)
     except _DAMAGE as error:
         raise Damaged(f"{file.name} is damaged: {error}") from error
@@ -63,7 +66,7 @@ def _parts(file: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 @contextlib.contextmanager
-def _text(part: IO[bytes]) -> Iterator[IO[str]]:
+def _text(part: IO[bytes], encoding: str) -> Iterator[IO[str]]:
     """What is in it, unpacked if its first bytes say that it is packed."""
     buffered = io.BufferedReader(part)  # type: ignore[type-var]
     magic = buffered.peek(4)[:4]
@@ -72,7 +75,9 @@ def _text(part: IO[bytes]) -> Iterator[IO[str]]:
         plain = gzip.GzipFile(fileobj=buffered)
     elif magic == b"\x28\xb5\x2f\xfd":
         plain = zstandard.ZstdDecompressor().stream_reader(buffered, read_across_frames=True)
-    yield io.TextIOWrapper(plain, encoding="utf-8-sig", errors="replace", newline="")
+    yield io.TextIOWrapper(
+        plain, encoding="utf-8-sig" if encoding == "utf-8" else encoding, errors="replace", newline=""
+    )
 
 
 def _is_csv(name: str) -> bool:
@@ -92,10 +97,19 @@ def _of_lines(name: str, text: IO[str]) -> Iterator[Row]:
 def _value(line: str) -> Any:
     """A line's value; the line itself if it is not JSON or without bottom."""
     try:
-        value = json.loads(line)
-        return line if hygiene.depth(value) > 2 * hygiene.MAX_DEPTH else value
+        value = _decoded(line)
+        is_flat = line.count("{") + line.count("[") <= MAX_DEPTH or hygiene.depth(value) <= MAX_DEPTH
+        return value if is_flat else line
     except (ValueError, RecursionError):
         return line
+
+
+def _decoded(line: str) -> Any:
+    """The slow way reads what the fast one refuses: NaN, lone surrogates."""
+    try:
+        return msgspec.json.decode(line)
+    except (ValueError, RecursionError):
+        return json.loads(line)
 
 
 def _of_csv(name: str, text: IO[str]) -> Iterator[Row]:

@@ -7,13 +7,14 @@ import hashlib
 import itertools
 import json
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
+import msgspec
 import stamina
 import typer
 
@@ -79,17 +80,19 @@ class UnknownFormat(ValueError):
 @dataclass(frozen=True, slots=True)
 class Options:
     """How files are read: in whose name (none: the first source), as which export (none: what it looks like), with
-    which columns, in which time zone."""
+    which columns, in which time zone and encoding."""
 
     source: str | None = None
     export: Export | None = None
     mapping: Mapping = field(default_factory=Mapping)
     timezone: str = "UTC"
+    encoding: str = "utf-8"
 
     def export_of(self, file: Path) -> Export:
         """What the file is an export of; UnknownFormat, or Damaged."""
-        export = self.export or recognised(row.value for row in itertools.islice(rows(file), LOOKED_AT))
-        if export is None and next(rows(file), None) is not None:
+        first = itertools.islice(rows(file, self.encoding), LOOKED_AT)
+        export = self.export or recognised(row.value for row in first)
+        if export is None and next(rows(file, self.encoding), None) is not None:
             raise UnknownFormat(
                 f"{file.name} looks like none of the exports that are known: {', '.join(EXPORTS)}; --format says which "
                 "one it is, and --map or --mapping what its columns are"
@@ -112,7 +115,9 @@ def import_files(
     ] = None,
     mapping_file: Annotated[
         Path | None,
-        typer.Option("--mapping", help="A YAML file: columns, constants, channel_is, timezone.", dir_okay=False),
+        typer.Option(
+            "--mapping", help="A YAML file that says what the columns are: docs/clients/imports.md.", dir_okay=False
+        ),
     ] = None,
     channel_is: Annotated[
         str | None, typer.Option(help="What a column named channel holds: channel (if not given) or acquisition.")
@@ -163,7 +168,7 @@ def _options(
     if mapped and format_ not in (None, "plain"):
         fail(f"--map, --mapping and --channel-is say what columns are; the columns of {format_} are known", 2)
     export = EXPORTS.get("plain" if mapped else format_ or "")
-    return Options(source, export, Mapping(whole.columns, whole.constants, whole.channel_is), whole.timezone)
+    return Options(source, export, whole.mapping, whole.timezone, whole.encoding)
 
 
 def _pair(pair: str) -> tuple[str, str]:
@@ -232,7 +237,7 @@ async def _all(files: list[Path], options: Options, sending: Sending, append: Ap
             export = options.export_of(file)
             digest = digest_of(file)
             bookmark = Bookmark.of(home, digest, export, options, sending.source) if home is not None else None
-            importer = Importer(append, sending, export, ZoneInfo(options.timezone), digest, tally)
+            importer = Importer(append, sending, export, options, digest, tally)
             await importer.run(file, bookmark)
         except Damaged as error:
             tally.damaged.append(str(error))
@@ -255,9 +260,8 @@ class Bookmark:
 
     @classmethod
     def of(cls, home: Path, digest: str, export: Export, options: Options, source: Source) -> Bookmark:
-        mapping = options.mapping
-        said = [digest, export.name, dict(mapping.columns), dict(mapping.constants), mapping.channel_is]
-        text = json.dumps([*said, options.timezone, source.name], sort_keys=True, default=str)
+        said = [digest, export.name, asdict(options.mapping), options.timezone, options.encoding, source.name]
+        text = json.dumps(said, sort_keys=True, default=str)
         return cls(home / "imports" / hashlib.blake2b(text.encode(), digest_size=16).hexdigest())
 
     def read(self) -> int:
@@ -278,14 +282,14 @@ class Importer:
     append: Append
     sending: Sending
     export: Export
-    zone: ZoneInfo
+    options: Options
     digest: str
     tally: Tally
 
     async def run(self, file: Path, bookmark: Bookmark | None) -> None:
         done = bookmark.read() if bookmark is not None else 0
         self.tally.before += done
-        numbered = itertools.islice(enumerate(rows(file)), done, None)
+        numbered = itertools.islice(enumerate(rows(file, self.options.encoding)), done, None)
         with progress(file, self.export, done) as show:
             for batch in _batches(numbered):
                 await self.append(*self._decide(batch))
@@ -299,7 +303,7 @@ class Importer:
         now = datetime.now(UTC)
         found = without_repeats([self._calls(number, row) for number, row in batch])
         calls = [(number, row, call) for (number, row), calls in zip(batch, found, strict=True) for call in calls]
-        parsed = parse_batch(json.dumps({"batch": [call for _, _, call in calls]}).encode())
+        parsed = parse_batch(_encoded({"batch": [call for _, _, call in calls]}))
         source, policy = self.sending.source, self.sending.policy.on({})
         arrival = Arrival.of(now, None, True)
         intake = Intake(
@@ -307,13 +311,13 @@ class Importer:
         )
         records: list[Record] = []
         letters: list[Record] = []
-        for place, (raw, (number, row, _)) in enumerate(zip(parsed.items, calls, strict=True)):
+        for raw, (number, row, call) in zip(parsed.items, calls, strict=True):
             decision = accept(raw, intake)
             if isinstance(decision, Accepted):
                 self.tally.accept(decision)
                 records.append(touchpoint_record(decision, TRACEPARENT, source.name.encode()))
                 continue
-            sent = parsed.original(place)
+            sent = _encoded(call)
             original = policy.letter(raw, sent)
             wrong = Rejection(decision.reason, f"{row.place}: {decision.message}", decision.id)
             self.tally.reject(wrong, original.decode())
@@ -328,10 +332,18 @@ class Importer:
         """What a row says; what is no object stands for itself, to be refused."""
         if not isinstance(row.value, dict):
             return [row.value]
-        calls = self.export.calls(row.value, Reading(self.zone, row.texts))
+        calls = self.export.calls(row.value, Reading(ZoneInfo(self.options.timezone), row.texts))
         for call in calls:
             call.setdefault("messageId", f"{self.digest}-{number}")
         return calls
+
+
+def _encoded(value: Any) -> bytes:
+    """As JSON; the slow way writes what the fast one refuses: lone surrogates, whole numbers beyond 64 bit."""
+    try:
+        return msgspec.json.encode(value)
+    except (ValueError, OverflowError):
+        return json.dumps(value).encode()
 
 
 def _batches(numbered: Iterator[tuple[int, Row]]) -> Iterator[list[tuple[int, Row]]]:

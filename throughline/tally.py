@@ -18,11 +18,13 @@ SHOWN: Final = 200  # characters of an example
 
 @dataclass(slots=True)
 class Tally:
-    """Counts. ``events``: accepted ones by type and name; ``damaged``: a sentence for each file that ends too early."""
+    """Counts. ``events``: accepted ones by type and name; ``flags``: of accepted ones; ``damaged``: a sentence for each
+    file that ends too early."""
 
     before: int = 0
     accepted: int = 0
     events: Counter[str] = field(default_factory=Counter)
+    flags: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
@@ -34,6 +36,7 @@ class Tally:
     def accept(self, accepted: Accepted) -> None:
         self.accepted += 1
         touchpoint = accepted.touchpoint
+        self.flags.update(touchpoint.flags)
         self.events[f"{touchpoint.type} {touchpoint.event}" if touchpoint.event else touchpoint.type] += 1
 
     def reject(self, rejection: Rejection, original: str) -> None:
@@ -58,6 +61,8 @@ class Tally:
             yield f"{n:>10}  {event}"
         if len(self.events) > EVENTS:
             yield f"{'':>10}  and {len(self.events) - EVENTS} more events"
+        for flag, n in sorted(self.flags.items()):
+            yield f"{n} of them would be marked {flag}"
         yield f"{self.rejected.total()} would be refused"
         for reason, n in self.rejected.most_common():
             yield f"{n:>10}  {reason}"

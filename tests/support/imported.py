@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from services.ingest.policy import Policy
 from shared.eventlog.port import Record
@@ -32,7 +31,7 @@ async def imported(
     tally = Tally()
     export = options.export_of(file)
     sending = Sending(source, Policy(source), IdentityRules())
-    importer = Importer(append, sending, export, ZoneInfo(options.timezone), digest_of(file), tally)
+    importer = Importer(append, sending, export, options, digest_of(file), tally)
     await importer.run(file, None)
     return touchpoints, letters, tally
 

@@ -74,6 +74,36 @@ def test_what_is_no_json_is_there_as_text_with_its_line(tmp_path: Path) -> None:
     assert (deep[:5], broken) == ('{"a":', "�")
 
 
+ODD = [
+    '{"user": "u", "event": "e", "n": %s}' % ("9" * 5000),
+    '{"user": "u", "event": "e", "n": [1e400, NaN, 1180591620717411303424]}',
+    '{"user": "\\ud800", "event": "e"}',
+    '{"user": "u", "event": "e", "x": %s}' % ("[" * 79 + "]" * 79),
+    '{"user": "u", "event": "e", "x": %s}' % ("[" * 900 + "]" * 900),
+    '{"user": ["a"], "event": {}}',
+    '{"user": "u", "event": "e", "time": "%s"}' % ("9" * 5000),
+    "17",
+    "null",
+    "{}",
+    "what?",
+]
+
+
+async def test_no_line_whatever_ends_the_import_or_is_lost(tmp_path: Path) -> None:
+    file = tmp_path / "odd.jsonl"
+    file.write_text("\n".join([*ODD, '{"user": "u", "event": "last"}']))
+    touchpoints, letters, _ = await imported(file)
+    assert [one["event"] for one in touchpoints] == ["e", "last"]
+    assert touchpoints[0]["properties"] == {"n": [None, None, 2.0**70]}
+    assert [letter["reason"] for letter in letters] == [
+        "not_an_object", "identifier_invalid", "too_deep", "not_an_object", "identifier_invalid", "time_invalid",
+        "not_an_object", "not_an_object", "identifier_missing", "not_an_object",
+    ]  # fmt: skip
+    assert [letter["message"].split(": ")[0] for letter in letters] == [
+        f"odd.jsonl:{line}" for line in (1, 3, 4, 5, 6, 7, 8, 9, 10, 11)
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "data"),
     [
@@ -143,7 +173,7 @@ def test_a_dry_run_says_what_would_be_accepted_and_why_not_and_leaves_no_trace(r
         "         2  identifier_missing",
     ]
     assert "segment.jsonl:4: at least one identifier is needed" in done.stderr
-    assert '"userId": "anonymous"' in done.stderr
+    assert '"userId":"anonymous"' in done.stderr
     assert not (tmp_path / "home").exists()
 
 

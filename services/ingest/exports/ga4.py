@@ -110,8 +110,8 @@ def _utm(found: Row, *names: str) -> Row:
 
 def _keyed(entries: Any) -> Row:
     """`[{key, value: {string_value, int_value, …}}]` as an object."""
-    found = {entry.get("key"): _value(members(entry.get("value"))) for entry in rows(entries)}
-    return {key: value for key, value in found.items() if isinstance(key, str) and value is not None}
+    found = [(entry.get("key"), _value(members(entry.get("value")))) for entry in rows(entries)]
+    return {key: value for key, value in found if isinstance(key, str) and value is not None}
 
 
 def _value(value: Row) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping as ReadOnly
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import available_timezones
 
@@ -22,6 +24,7 @@ ROOT: Final = frozenset(
 )  # fmt: skip
 WHO: Final = ("user", "anonymous", "userId", "anonymousId")
 TIMES: Final = ("timestamp", "originalTimestamp")
+Decimal = Literal[".", ","]
 ChannelIs = Literal["channel", "acquisition"]
 IDS: Final = "context.ids."
 
@@ -29,11 +32,15 @@ IDS: Final = "context.ids."
 @dataclass(frozen=True, slots=True)
 class Mapping:
     """Which column is what: ``columns`` and ``constants`` (the same in every row) by target, and what a column named
-    `channel` holds. A target is one of COLUMNS, `channel`, a dotted path into a call, or the name of a property."""
+    `channel` holds. A target is one of COLUMNS, `channel`, a dotted path into a call, or the name of a property.
+    ``time_format``: as `strptime` has it, where times are not ISO 8601; ``decimal``: the mark in the numbers of a CSV.
+    """
 
     columns: ReadOnly[str, str] = field(default_factory=dict)
     constants: ReadOnly[str, Any] = field(default_factory=dict)
     channel_is: ChannelIs = "channel"
+    time_format: str | None = None
+    decimal: Decimal = "."
 
     def calls(self, row: Row, reading: Reading) -> list[Call]:
         """A row as a call; columns that mean nothing to us become properties."""
@@ -43,14 +50,29 @@ class Mapping:
         for name, value in (*own, *((target, row.get(column)) for target, column in self.columns.items())):
             if value is not None and value != "":
                 path = self._path(name)
-                _put(call, path, _number(path, value) if reading.texts else value)
+                _put(call, path, self._number(path, value) if reading.texts else value)
         for name, value in self.constants.items():
             _put(call, self._path(name), value)
         for name in TIMES:
             if name in call:
-                call[name] = instant(call[name], reading.zone)
+                call[name] = instant(self._time(call[name]), reading.zone)
         call.setdefault("type", "track")
         return [call]
+
+    def _time(self, value: Any) -> Any:
+        if self.time_format is None or not isinstance(value, str):
+            return value
+        try:
+            return datetime.strptime(value.strip(), self.time_format).isoformat()
+        except ValueError:
+            return value
+
+    def _number(self, path: str, text: Any) -> Any:
+        """What reads like a number is one, but for what a call names itself, such as ids and times, and other ids."""
+        if "." not in path or path.startswith(IDS) or not isinstance(text, str):
+            return text
+        found = number(text.replace(".", "").replace(",", ".") if self.decimal == "," else text)
+        return text if isinstance(found, str) else found
 
     def _path(self, name: str) -> str:
         if name == "channel":
@@ -69,6 +91,21 @@ class MappingFile(BaseModel):
     constants: dict[str, Any] = {}
     channel_is: ChannelIs = "channel"
     timezone: str = "UTC"
+    time_format: str | None = None
+    decimal: Decimal = "."
+    encoding: str = "utf-8"
+
+    @property
+    def mapping(self) -> Mapping:
+        return Mapping(self.columns, self.constants, self.channel_is, self.time_format, self.decimal)
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding(cls, name: str) -> str:
+        try:
+            return codecs.lookup(name).name
+        except LookupError as error:
+            raise ValueError(f"{name!r} is no encoding; write for example cp1252") from error
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -95,11 +132,6 @@ def read_mapping(text: str) -> MappingFile:
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
         raise ValueError(wrong) from error
-
-
-def _number(path: str, text: Any) -> Any:
-    """What reads like a number is one, but for what a call names itself, such as ids and times, and other ids."""
-    return text if "." not in path or path.startswith(IDS) else number(text)
 
 
 def holds(row: Row) -> bool:

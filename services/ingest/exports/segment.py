@@ -34,11 +34,17 @@ _CAMEL: Final = {"user_agent": "userAgent"}
 
 
 def holds(row: Row) -> bool:
+    row = _lower(row)
     return _is_call(row) or ("id" in row and "received_at" in row and ("anonymous_id" in row or "user_id" in row))
 
 
 def calls(row: Row, reading: Reading) -> list[Call]:
     return [_of_call(row) if _is_call(row) else _of_columns(row, reading)]
+
+
+def _lower(row: Row) -> Row:
+    """Snowflake writes the names of columns in capitals."""
+    return {name.lower(): value for name, value in row.items()} if "RECEIVED_AT" in row else row
 
 
 def _is_call(row: Row) -> bool:
@@ -57,7 +63,7 @@ def _of_call(row: Row) -> Call:
 
 
 def _of_columns(row: Row, reading: Reading) -> Call:
-    row = filled(row)
+    row = filled(_lower(row))
     call: Call = {COLUMNS[name]: value for name, value in row.items() if name in COLUMNS}
     call.update(_kind(row))
     for name in ("timestamp", "originalTimestamp"):

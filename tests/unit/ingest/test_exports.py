@@ -62,7 +62,7 @@ async def test_ids_are_the_same_in_every_run_and_differ_from_each_other(name: st
 
 async def test_a_list_of_receipts_is_read_with_a_mapping_file() -> None:
     told = read_mapping((SAMPLES / "orders.yaml").read_text())
-    options = Options(mapping=Mapping(told.columns, told.constants), timezone=told.timezone, export=EXPORTS["plain"])
+    options = Options(None, EXPORTS["plain"], told.mapping, told.timezone, told.encoding)
     touchpoints, _, tally = await imported(SAMPLES / "orders.csv", options)
     assert touchpoints == sample("orders.csv.expected.jsonl")
     assert tally.rejected == {"identifier_missing": 1}
@@ -179,6 +179,7 @@ def test_what_a_customer_said_himself_is_never_left_out() -> None:
         ("columns: {id: No}", "put it in quotes"),
         ("colums: {}", "colums: Extra inputs are not permitted"),
         ("timezone: Berlin", "'Berlin' is no time zone"),
+        ("encoding: utf-80", "'utf-80' is no encoding"),
         ("channel_is: medium", "channel_is: Input should be 'channel' or 'acquisition'"),
         ("a: [", "not YAML"),
         ("- a", "the file: "),
@@ -196,6 +197,21 @@ def test_one_column_may_be_several_things_and_a_constant_wins() -> None:
     assert call == {
         "type": "identify", "userId": "a@b.example", "traits": {"email": "a@b.example"}, "context": {"channel": "store"}
     }  # fmt: skip
+
+
+def test_times_and_numbers_are_read_as_the_mapping_says() -> None:
+    mapping = Mapping({"time": "Datum"}, time_format="%d.%m.%Y %H:%M", decimal=",")
+    rows = [{"Datum": "04.01.2024 11:05", "sum": "1.234,50", "n": "3"}, {"Datum": "04.01.24", "sum": "1,2,3"}]
+    (read_,), (kept,) = (mapping.calls(row, Reading(ZoneInfo("Europe/Berlin"), texts=True)) for row in rows)
+    assert (read_["timestamp"], read_["properties"]) == ("2024-01-04T10:05:00+00:00", {"sum": 1234.5, "n": 3})
+    assert (kept["timestamp"], kept["properties"]) == ("04.01.24", {"sum": "1,2,3"})
+
+
+def test_snowflakes_capitals_are_segments_columns() -> None:
+    row = {"ID": "1", "RECEIVED_AT": "2024-01-04", "USER_ID": "u", "EVENT_TEXT": "Paid", "REVENUE": 5}
+    assert recognised([row]) == segment.EXPORT
+    (call,) = read(segment.EXPORT, row)
+    assert call == {"messageId": "1", "userId": "u", "type": "track", "event": "Paid", "properties": {"revenue": 5}}
 
 
 _NAMES = st.sampled_from(
