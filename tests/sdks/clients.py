@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.sdks.story import TOO_LARGE, Call
+from tests.sdks.story import LARGE, TOO_LARGE, Call
 
 HERE = Path(__file__).parent
+APP = "sdk-app"
 KEY, JITSU_KEY = "sdk-key", "sdk:secret"  # Jitsu's client wants a colon in its key
 
 
 @dataclass(frozen=True)
 class Client:
-    """An SDK with its options. ``lacks``: what it has no way to say: types of calls, and members of calls as
-    `type.member`. Events: those that it ``holds_back`` itself; those whose rejection it ``hears_of``."""
+    """An SDK with its options, and what ``more`` its driver is told. ``lacks``: what it has no way to say: types of
+    calls, members of calls as `type.member`, events. Events that it ``holds_back``, whose rejection it ``hears_of``."""
 
     name: str
     driver: str
@@ -25,6 +26,7 @@ class Client:
     holds_back: frozenset[str] = frozenset()
     hears_of: frozenset[str] = frozenset()
     key: str = KEY
+    more: dict[str, Any] = field(default_factory=dict)
 
     @property
     def command(self) -> list[str]:
@@ -32,22 +34,26 @@ class Client:
             return ["node", str(HERE / self.driver)]
         return [sys.executable, "-m", f"tests.sdks.{self.driver}"]
 
+    def job(self, host: str, calls: list[Call]) -> dict[str, Any]:
+        """What its driver is told."""
+        return {"host": host, "key": self.key, "app": APP, "options": self.options, "calls": calls, **self.more}
+
     def sayable(self, calls: list[Call]) -> list[Call]:
         """The calls without what it lacks."""
-        return [self._sayable(call) for call in calls if call["type"] not in self.lacks]
+        return [self._sayable(call) for call in calls if not self.lacks & {call["type"], call.get("event")}]
 
     def _sayable(self, call: Call) -> Call:
         return {name: value for name, value in call.items() if f"{call['type']}.{name}" not in self.lacks}
 
 
-LARGE = frozenset((TOO_LARGE,))
+OVERSIZE = frozenset((TOO_LARGE,))
 OF_JITSU = frozenset(("screen", "alias", *(f"{one}.time" for one in ("identify", "track", "page", "group"))))
 OF_SNOWPLOW = frozenset(("identify", "group", "alias", "page.properties", "screen.properties"))
 NO_PAGE_NAME = frozenset(("page.name",))
 PATIENT = {"connectionTimeout": 60_000}  # for a machine that is busy: what is large is sent once only
 PROGRAMS = [
-    Client("segment-python", "python.segment_python", holds_back=LARGE),
-    Client("segment-python-gzip", "python.segment_python", {"gzip": True}, holds_back=LARGE),
+    Client("segment-python", "python.segment_python", holds_back=OVERSIZE),
+    Client("segment-python-gzip", "python.segment_python", {"gzip": True}, holds_back=OVERSIZE),
     Client("segment-node", "node/segment_node.mjs"),
     Client("rudder-python", "python.rudder_python"),
     Client("rudder-node", "node/rudder_node.mjs"),
@@ -60,7 +66,7 @@ PROGRAMS = [
         "python.posthog_python",
         {"gzip": True, "capture_mode": "v1"},
         lacks=NO_PAGE_NAME,
-        hears_of=LARGE,
+        hears_of=OVERSIZE,
     ),
     Client(
         "posthog-node",
@@ -72,4 +78,20 @@ PROGRAMS = [
     Client("snowplow-node", "node/snowplow_node.mjs", PATIENT, lacks=OF_SNOWPLOW),
     Client("cloudevents-python", "python.cloudevents_python"),
     Client("cloudevents-node", "node/cloudevents_node.mjs"),
+]
+
+UNTIMED = frozenset(f"{one}.time" for one in ("identify", "track", "page", "group", "alias"))
+QUICK = {"flush_interval_ms": 250}
+OF_POSTHOG = {"capture_pageleave": False, "opt_out_useragent_filter": True, "request_queue_config": QUICK}
+BATCHING = {"deliveryStrategy": {"strategy": "batching", "config": {"size": 25, "timeout": 250}}}
+# A browser takes 64 KB of beacons at a time.
+BEACON = {"useBeacon": True, "beaconQueueOptions": {"flushQueueInterval": 250}}
+IN_A_PAGE = [
+    Client("segment-js", "segment"),
+    Client("segment-js-batching", "segment", {"integrations": {"Segment.io": BATCHING}}),
+    Client("rudder-js", "rudder", lacks=UNTIMED | {"screen"}),
+    Client("rudder-js-beacon", "rudder", BEACON, lacks=UNTIMED | {"screen", LARGE, TOO_LARGE}),
+    Client("jitsu-js", "jitsu", lacks=OF_JITSU, key=JITSU_KEY),
+    Client("posthog-js", "posthog", OF_POSTHOG, lacks=NO_PAGE_NAME | {"identify.time", "group.time", "alias"}),
+    Client("snowplow-js", "snowplow", PATIENT, lacks=OF_SNOWPLOW | {"screen"}),
 ]

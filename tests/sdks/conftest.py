@@ -6,7 +6,8 @@ import asyncio
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,11 @@ from services.ingest.encode import Rejected
 from shared.identifiers import IdentityRules
 from shared.touchpoint import REJECTED, TOUCHPOINTS, Touchpoint
 from tests.integration.ingest.conftest import ROOT, Service, Written
-from tests.sdks.clients import JITSU_KEY, KEY, Client
+from tests.sdks.clients import APP, JITSU_KEY, KEY, Client
+from tests.sdks.pages import Pages, pages
 from tests.sdks.story import Call
 from tests.support.postgres import run_on, sibling
 
-APP = "sdk-app"
 SOURCES = f"""
 sources:
   - {{name: sdks, kind: browser, write_keys: [{KEY}, "{JITSU_KEY}"], app_ids: [{APP}]}}
@@ -40,11 +41,15 @@ class Ended:
     errors: tuple[str, ...]
     said: str
 
+    @staticmethod
+    def of_page(told: Any) -> Ended:
+        """A page that has made all its calls says True; anything else is what went wrong."""
+        return Ended(0 if told is True else 1, frozenset(), (), str(told))
+
 
 def start(pool: ThreadPoolExecutor, client: Client, host: str, calls: list[Call]) -> Future[Ended]:
     """Runs a driver to its end in a process of its own."""
-    job = json.dumps({"host": host, "key": client.key, "app": APP, "calls": calls, "options": client.options})
-    return pool.submit(_run, client.command, job)
+    return pool.submit(_run, client.command, json.dumps(client.job(host, calls)))
 
 
 def _run(command: list[str], job: str) -> Ended:
@@ -64,17 +69,24 @@ def log_database(postgres_url: str, request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def service(log_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Ingest as it runs for everybody, on the embedded log."""
-    folder = tmp_path_factory.mktemp("sdks")
-    with configured(log_database, folder).running() as one:
+    folder = tmp_path_factory.mktemp("service")
+    with configured(folder, DATABASE_URL=log_database).running() as one:
         one.wait_until_it_listens()
         yield one
 
 
-def configured(database: str, folder: Path, **environment: str) -> Service:
+@pytest.fixture(scope="module")
+def in_pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
+    with pages(tmp_path_factory.mktemp("pages")) as some:
+        yield some
+
+
+def configured(folder: Path, **environment: str) -> Service:
+    """A service that knows the SDKs' keys."""
     (folder / "sources.yaml").write_text(SOURCES)
     (folder / "readers.yaml").write_text(READERS)
-    more = {"DATABASE_URL": database, "THROUGHLINE_CONFIG": str(folder), "KAFKA_PARTITIONS": "3"}
-    return Service({**more, **environment}, folder / "output.log")
+    more = {"THROUGHLINE_CONFIG": str(folder), "KAFKA_PARTITIONS": "3", **environment}
+    return Service(more, folder / "output.log")
 
 
 async def on_the_log(database: str) -> list[Touchpoint]:
@@ -82,6 +94,17 @@ async def on_the_log(database: str) -> list[Touchpoint]:
     records = await Written(database).records(TOUCHPOINTS)
     found = [msgspec.json.decode(record.value, type=Touchpoint) for record in records]
     return list({(IdentityRules().highest(one.ids), one.id): one for one in found}.values())
+
+
+def when_there(database: str, expected: Mapping[str, int], seconds: float = 40) -> list[Touchpoint]:
+    """All touchpoints, once there are so many of each of these users, or after some seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = asyncio.run(on_the_log(database))
+        missing = [user for user, count in expected.items() if len(of_user(found, user)) < count]
+        if not missing or time.monotonic() > deadline:
+            return found
+        time.sleep(0.1)
 
 
 async def rejected(database: str) -> list[Rejected]:

@@ -11,7 +11,7 @@ WORDS = "Zoë „Grüße“ 東京 🛒 e\u0301 <&%+> \"'\\ \u2028"
 BATCH = 25
 THIRTY_KB = 30_000
 FORTY_KB = 40_000
-TOO_LARGE = "Too Large"
+LARGE, TOO_LARGE = "Large", "Too Large"
 
 
 def story(user: str, now: datetime) -> list[Call]:
@@ -25,7 +25,7 @@ def story(user: str, now: datetime) -> list[Call]:
         {"type": "group", "group_id": "g-1", "traits": {"plan": "größer"}},
         {"type": "alias", "previous_id": f"{user}-before"},
         *({"type": "track", "event": "Product Viewed", "properties": {}} for _ in range(BATCH)),
-        {"type": "track", "event": "Large", "properties": {"text": "x" * THIRTY_KB}},
+        {"type": "track", "event": LARGE, "properties": {"text": "x" * THIRTY_KB}},
         {"type": "track", "event": TOO_LARGE, "properties": {"text": "x" * FORTY_KB}},
         {"type": "track", "event": "Neighbour", "properties": {}},
     ]

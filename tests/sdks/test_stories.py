@@ -12,9 +12,12 @@ import pytest
 from services.ingest.encode import Rejected
 from shared.touchpoint import Touchpoint
 from tests.integration.ingest.conftest import Service
-from tests.sdks.clients import PROGRAMS, Client
-from tests.sdks.conftest import Ended, number_of, of_user, on_the_log, rejected, start
+from tests.sdks.clients import IN_A_PAGE, PROGRAMS, Client
+from tests.sdks.conftest import Ended, number_of, of_user, rejected, start, when_there
+from tests.sdks.pages import Pages
 from tests.sdks.story import TOO_LARGE, Call, story
+
+CLIENTS = [*PROGRAMS, *IN_A_PAGE]
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,7 @@ class Told:
 
     @property
     def fitting(self) -> list[Call]:
-        """The calls that are not too large."""
-        return [call for call in self.calls if call.get("event") != TOO_LARGE]
+        return fitting(self.calls)
 
     def became(self, call: Call) -> Touchpoint:
         """The one touchpoint that a call became."""
@@ -39,30 +41,39 @@ class Told:
         return one
 
 
+def fitting(calls: list[Call]) -> list[Call]:
+    """The calls that are not too large."""
+    return [call for call in calls if call.get("event") != TOO_LARGE]
+
+
 def user_of(client: Client) -> str:
     """Whose story a client tells: a name that is part of no other's."""
     return f"{client.name}.told"
 
 
 @pytest.fixture(scope="module")
-def all_told(service: Service, log_database: str) -> dict[str, Told]:
+def all_told(service: Service, log_database: str, in_pages: Pages) -> dict[str, Told]:
     """All clients at once."""
     now = datetime.now(UTC)
-    stories = {one.name: one.sayable(story(user_of(one), now)) for one in PROGRAMS}
+    calls = {one.name: one.sayable(story(user_of(one), now)) for one in CLIENTS}
     with ThreadPoolExecutor(len(PROGRAMS)) as pool:
-        ends = {one.name: start(pool, one, service.url, stories[one.name]) for one in PROGRAMS}
-    touchpoints = asyncio.run(on_the_log(log_database))
+        running = {one.name: start(pool, one, service.url, calls[one.name]) for one in PROGRAMS}
+        for one in IN_A_PAGE:
+            in_pages.tell(one, service.url, calls[one.name])
+    ends = {name: end.result() for name, end in running.items()}
+    ends |= {name: Ended.of_page(end) for name, end in in_pages.told().items()}
+    touchpoints = when_there(log_database, {user_of(one): len(fitting(calls[one.name])) for one in CLIENTS})
     letters = asyncio.run(rejected(log_database))
     return {
         one.name: Told(
-            one, stories[one.name], ends[one.name].result(), of_user(touchpoints, user_of(one)),
+            one, calls[one.name], ends[one.name], of_user(touchpoints, user_of(one)),
             [letter for letter in letters if user_of(one) in letter.data],
         )
-        for one in PROGRAMS
+        for one in CLIENTS
     }  # fmt: skip
 
 
-@pytest.fixture(params=[one.name for one in PROGRAMS])
+@pytest.fixture(params=[one.name for one in CLIENTS])
 def told(all_told: dict[str, Told], request: pytest.FixtureRequest) -> Told:
     return all_told[request.param]
 
@@ -102,11 +113,7 @@ def test_the_email_of_an_identify_is_an_identifier(told: Told) -> None:
 
 
 def test_what_is_too_large_is_kept_among_the_rejected(told: Told) -> None:
-    [large] = [call["n"] for call in told.calls if call not in told.fitting]
-    if TOO_LARGE in told.client.holds_back:
-        assert told.ended.refused == {large}
-        assert told.letters == []
-    else:
-        assert told.ended.refused == set()
-        [letter] = told.letters
-        assert letter.reason == "too_large"
+    large = {call["n"] for call in told.calls if call.get("event") == TOO_LARGE}
+    held_back = large if TOO_LARGE in told.client.holds_back else set()
+    assert told.ended.refused == held_back
+    assert [letter.reason for letter in told.letters] == ["too_large"] * len(large - held_back)

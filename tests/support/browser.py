@@ -17,11 +17,11 @@ SWITCHES = (
 
 
 @contextmanager
-def browser(profile: Path) -> Iterator[Chrome]:
-    """Chromium with an empty profile; it must be installed (`tests/needs.sh`)."""
+def browser(profile: Path, *more: str) -> Iterator[Chrome]:
+    """Chromium with an empty profile, and more switches; it must be installed (`tests/needs.sh`)."""
     options = ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
-    for switch in (*SWITCHES, f"--user-data-dir={profile}"):
+    for switch in (*SWITCHES, *more, f"--user-data-dir={profile}"):
         options.add_argument(switch)
     driver = Chrome(options, Service(shutil.which("chromedriver")))
     try:

@@ -1,6 +1,7 @@
 /** What a driver is told on its standard input, and how it makes the calls. */
 
 import { json } from 'node:stream/consumers';
+import { setTimeout } from 'node:timers/promises';
 
 /** `host`, `key`, `options` of the client, and `calls`, whose times become dates. */
 export async function readJob() {
@@ -9,8 +10,8 @@ export async function readJob() {
   return job;
 }
 
-/** Makes the calls in order; the numbers of those that the client itself refuses. */
-export async function make(calls, send) {
+/** Makes the calls in order, with pauses if it says so; the numbers of those that the client itself refuses. */
+export async function make({ calls, pause }, send) {
   const refused = [];
   for (const call of calls) {
     try {
@@ -19,6 +20,7 @@ export async function make(calls, send) {
       console.error(`${call.n}: ${String(error).slice(0, 200)}`);
       refused.push(call.n);
     }
+    if (pause) await setTimeout(pause);
   }
   return refused;
 }

@@ -10,7 +10,7 @@ const errors = [];
 
 // Without a key: the source of its events says whose they are.
 report(
-  await make(job.calls, async (call) => {
+  await make(job, async (call) => {
     const type = call.event ?? `example.${call.type}`;
     const event = new CloudEvent({
       type, source: job.app, subject: call.user, data: asData(call), ...(call.time && { time: call.time.toISOString() }),

@@ -10,4 +10,4 @@ const client = jitsuAnalytics({ host: job.host, writeKey: job.key, fetch, errorP
 
 // What it says to the console would be mistaken for the report.
 console.log = console.error;
-report(await make(job.calls, asJitsu(client)), errors);
+report(await make(job, asJitsu(client)), errors);

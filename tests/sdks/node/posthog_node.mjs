@@ -25,6 +25,6 @@ const methods = {
     client.groupIdentify({ groupType: 'company', groupKey: group_id, properties: traits, distinctId: user }),
   alias: ({ user, previous_id }) => client.alias({ distinctId: user, alias: previous_id }),
 };
-const refused = await make(job.calls, (call) => methods[call.type](call));
+const refused = await make(job, (call) => methods[call.type](call));
 await client.shutdown(60_000);
 report(refused, errors);

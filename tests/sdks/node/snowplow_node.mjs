@@ -7,7 +7,7 @@ const job = await readJob();
 const errors = [];
 const tracker = newTracker(
   { namespace: 'sdks', appId: job.app, encodeBase64: job.options.encodeBase64 ?? true },
-  { endpoint: job.host, bufferSize: 25, onRequestFailure: (failure) => errors.push(failure.message), ...job.options },
+  { endpoint: job.host, bufferSize: job.pause ? 1 : 25, onRequestFailure: (failure) => errors.push(failure.message), ...job.options },
 );
 
 const events = {
@@ -16,10 +16,10 @@ const events = {
   page: ({ name }) => buildPageView({ pageUrl: 'https://shop.example/', pageTitle: name }),
   screen: ({ name, n }) => buildScreenView({ name, id: String(n) }),
 };
-const refused = await make(job.calls, (call) => {
+const refused = await make(job, async (call) => {
   tracker.setUserId(call.user);
   const numbered = [{ schema: 'iglu:example/call/jsonschema/1-0-0', data: { n: call.n } }];
-  return tracker.track(events[call.type](call), numbered, call.time && { type: 'ttm', value: call.time.getTime() });
+  tracker.track(events[call.type](call), numbered, call.time && { type: 'ttm', value: call.time.getTime() });
 });
-for (let tries = 0; tries < (job.flushes ?? 1); tries++) await tracker.flush();
+for (let times = 0; times < (job.flushes ?? 1); times++) await tracker.flush();
 report(refused, errors);
