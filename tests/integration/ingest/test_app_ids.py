@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
 import pytest
+from snowplow_tracker.emitters import Emitter
+from snowplow_tracker.events.structured_event import StructuredEvent
+from snowplow_tracker.subject import Subject
+from snowplow_tracker.tracker import Tracker
 
-from tests.integration.ingest.conftest import Written, basic, fresh
+from tests.integration.ingest.conftest import Service, Written, basic, fresh
 
 TP2 = "/com.snowplowanalytics.snowplow/tp2"
 PAGE = {"origin": "https://own.example"}
@@ -58,6 +63,25 @@ async def test_an_unknown_app_is_refused_for_good(anybody: httpx.AsyncClient, ai
 async def test_a_body_that_is_too_large_is_refused_for_good(anybody: httpx.AsyncClient) -> None:
     answer = await anybody.post(TP2, content=b" " * (5 * 1024 * 1024 + 1))
     assert (answer.status_code, answer.json()["code"]) == (422, "body_too_large")
+
+
+async def test_a_tracker_gives_up_what_is_too_large_and_goes_on(service: Service) -> None:
+    told: list[tuple[int, int]] = []
+
+    def track() -> int:
+        emitter = Emitter(
+            "127.0.0.1", "http", service.port, batch_size=1, on_success=lambda sent: told.append((len(sent), 0)),
+            on_failure=lambda sent, unsent: told.append((sent, len(unsent))),
+        )  # fmt: skip
+        tracker = Tracker("n", emitter, app_id="own-app", subject=Subject().set_user_id("u1"))
+        for label in ("small", "x" * (6 * 1024 * 1024), "small"):
+            tracker.track(StructuredEvent("shop", "add", label=label))
+        emitter.cancel_flush_timer()
+        left: int = emitter.event_store.size()
+        return left
+
+    assert await asyncio.to_thread(track) == 0
+    assert told == [(1, 0), (0, 1), (1, 0)]
 
 
 async def test_as_many_events_as_a_body_holds_are_taken(anybody: httpx.AsyncClient) -> None:
