@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from services.metrics.api import (
     conversion,
+    deadletters,
     drop_off,
     funnel,
     journeys,
@@ -47,7 +48,7 @@ from shared.touchpoint import EPOCH, SECOND, moment
 
 STREAM_SECONDS = 1.0
 DRAIN_SECONDS = 20
-FAMILIES = (maps, funnel, conversion, drop_off, transitions, now, journeys, profiles, stream, status)
+FAMILIES = (maps, funnel, conversion, drop_off, transitions, now, journeys, profiles, stream, status, deadletters)
 _log = structlog.get_logger(__name__)
 
 

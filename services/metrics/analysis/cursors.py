@@ -43,7 +43,13 @@ class MapCursor(msgspec.Struct, array_like=True, frozen=True, tag="map"):
     name: _Name
 
 
-C = TypeVar("C", JourneyCursor, TouchpointCursor, LinkCursor, MapCursor)
+class LetterCursor(msgspec.Struct, array_like=True, frozen=True, tag="letter"):
+    """Below this dead letter."""
+
+    id: _Int64
+
+
+C = TypeVar("C", JourneyCursor, TouchpointCursor, LinkCursor, MapCursor, LetterCursor)
 
 
 def encode(cursor: msgspec.Struct) -> str:

@@ -70,4 +70,5 @@ async def no_parameters(request: Request) -> None:
 
 METRICS: Final = Depends(may("metrics"))
 PROFILES: Final = Depends(may("profiles"))
+ADMIN: Final = Depends(may("admin"))
 NO_PARAMETERS: Final = Depends(no_parameters)

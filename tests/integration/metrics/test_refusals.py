@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from services.metrics.app import admit
+from shared.keys import load_readers
 from tests.integration.metrics.seed import SHOP_BEFORE, Seed
 
 AGGREGATES = ("funnel", "conversion", "drop-off", "transitions", "now")
@@ -42,6 +45,15 @@ async def test_nobody_asks_without_a_key(api: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize("header", ["Bearer wrong", "Bearer ", "Basic YWxsLWtleTo=", "all-key"])
 async def test_an_unknown_key_is_no_key(api: httpx.AsyncClient, header: str) -> None:
     await refusal(api, "/v1/maps", 401, headers={"Authorization": header})
+
+
+async def test_whoever_is_admitted_later_may_ask_at_once_and_nobody_else(
+    api: httpx.AsyncClient, app: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "readers.yaml").write_text("readers: [{name: new, keys: [new-key], scopes: [metrics]}]")
+    admit(app, load_readers(tmp_path))
+    await refusal(api, "/v1/maps", 401)
+    assert (await api.get("/v1/maps", headers={"Authorization": "Bearer new-key"})).status_code == 200
 
 
 async def test_customers_are_not_for_readers_of_aggregates(api: httpx.AsyncClient) -> None:
