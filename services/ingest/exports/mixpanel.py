@@ -12,12 +12,14 @@ from services.ingest.exports.export import Call, Export, Reading, Row
 from services.ingest.exports.values import filled, first, members, page, since_epoch, stable_id
 
 PAGE: Final = "$mp_web_page_view"
+ALIAS: Final = "$create_alias"
 APPS: Final = ("android", "iphone", "swift", "react-native", "flutter", "unity")  # values of `mp_lib`
 DEVICE: Final = "$device:"  # stands before the id of a device in a `distinct_id`
 TAKEN: Final = frozenset(
-    ("time", "distinct_id", "$insert_id", "$user_id", "$device_id", "$current_url", "$referrer", "$os", "$os_version",
-     "$browser", "$browser_version", "$city", "$region", "mp_country_code", "mp_lib", "$lib_version", "$model",
-     "$manufacturer", "mp_processing_time_ms", "$mp_api_endpoint", "$mp_api_timestamp_ms", "mp_sent_by_lib_version")
+    ("time", "distinct_id", "$insert_id", "$user_id", "$device_id", "$identified_id", "$anon_id", "$distinct_ids",
+     "$ip", "$current_url", "$referrer", "$os", "$os_version", "$browser", "$browser_version", "$city", "$region",
+     "mp_country_code", "mp_lib", "$lib_version", "$model", "$manufacturer", "mp_processing_time_ms",
+     "$mp_api_endpoint", "$mp_api_timestamp_ms", "mp_sent_by_lib_version")
 )  # fmt: skip
 
 
@@ -34,7 +36,7 @@ def calls(row: Row, reading: Reading) -> list[Call]:
         **_kind(event, sent),
         "messageId": _id(event, sent),
         "timestamp": _time(sent.get("time"), reading),
-        "properties": {name: value for name, value in sent.items() if name not in TAKEN},
+        "properties": {} if event == ALIAS else {name: value for name, value in sent.items() if name not in TAKEN},
         "context": _context(sent),
     }
     return [filled(call)]
@@ -52,10 +54,14 @@ def _who(sent: Row) -> Call:
     """`$user_id`, else the `distinct_id` unless it is that of the device."""
     device, distinct = sent.get("$device_id"), sent.get("distinct_id")
     if isinstance(distinct, str) and distinct.startswith(DEVICE):
-        device, distinct = first(device, distinct.removeprefix(DEVICE)), None
+        device, distinct = first(device, _bare(distinct)), None
     if distinct == device:
         distinct = None
     return {"userId": first(sent.get("$user_id"), distinct), "anonymousId": device}
+
+
+def _bare(value: Any) -> Any:
+    return value.removeprefix(DEVICE) if isinstance(value, str) else value
 
 
 def _kind(event: Any, sent: Row) -> Call:
@@ -64,12 +70,12 @@ def _kind(event: Any, sent: Row) -> Call:
         return {"type": "page"}
     if event == "$identify":
         return {"type": "identify", "userId": first(sent.get("$identified_id"), _who(sent)["userId"]),
-                "anonymousId": first(sent.get("$anon_id"), sent.get("$device_id"))}  # fmt: skip
-    if event == "$create_alias":
-        return {"type": "alias", "userId": sent.get("alias"), "previousId": sent.get("distinct_id")}
+                "anonymousId": _bare(first(sent.get("$anon_id"), sent.get("$device_id")))}  # fmt: skip
+    if event == ALIAS:
+        return {"type": "alias", "userId": sent.get("alias"), "previousId": _bare(sent.get("distinct_id"))}
     if event == "$merge":
         both = sent.get("$distinct_ids")
-        previous, user = both if isinstance(both, list) and len(both) == 2 else (None, None)
+        previous, user = map(_bare, both) if isinstance(both, list) and len(both) == 2 else (None, None)
         return {"type": "alias", "userId": user, "previousId": previous}
     return {"type": "track", "event": event}
 
@@ -87,6 +93,7 @@ def _context(sent: Row) -> Row:
             "os": filled({"name": sent.get("$os"), "version": sent.get("$os_version")}),
             "browser": filled({"browser": sent.get("$browser"), "browser_version": sent.get("$browser_version")}),
             "device": filled({"manufacturer": sent.get("$manufacturer"), "model": sent.get("$model")}),
+            "ip": sent.get("$ip"),
             "location": filled({"country": sent.get("mp_country_code"), "region": sent.get("$region"),
                                 "city": sent.get("$city")}),
             "library": filled({"name": sent.get("mp_lib"), "version": sent.get("$lib_version")}),

@@ -30,7 +30,7 @@ NO_COLUMNS: Final = frozenset(
 PARTS: Final = (
     "page", "campaign", "device", "library", "app", "os", "screen", "network", "location", "referrer", "traits",
 )  # fmt: skip
-_CAMEL: Final = {"user_agent": "userAgent"}
+_CAMEL: Final = {"user_agent": "userAgent", "request_ip": "ip"}
 
 
 def holds(row: Row) -> bool:

@@ -127,9 +127,19 @@ def test_two_mixpanel_events_of_one_insert_id_are_two() -> None:
 
 
 def test_mixpanels_merge_is_an_alias() -> None:
-    row = {"event": "$merge", "properties": {"time": 1704362400, "distinct_id": "a", "$distinct_ids": ["a", "b"]}}
+    row = {
+        "event": "$merge",
+        "properties": {"time": 1704362400, "distinct_id": "a", "$distinct_ids": ["$device:a", "b"]},
+    }
     (call,) = read(mixpanel.EXPORT, row)
     assert (call["type"], call["previousId"], call["userId"]) == ("alias", "a", "b")
+
+
+@pytest.mark.parametrize("name", ["mixpanel.jsonl", "amplitude.zip", "segment_warehouse.jsonl", "ga4.jsonl"])
+async def test_identifiers_are_only_where_privacy_looks_for_them(name: str) -> None:
+    for touchpoint in (await imported(SAMPLES / name))[0]:
+        held = json.dumps(touchpoint["properties"]) if "properties" in touchpoint else ""
+        assert not [value for value in touchpoint["ids"].values() if f'"{value}"' in held]
 
 
 def test_a_zip_code_stays_a_text_where_texts_are_told_from_numbers() -> None:
