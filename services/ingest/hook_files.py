@@ -60,18 +60,27 @@ def ready(name: str, config: Path) -> dict[str, Any]:
     for folder in (config / "hooks", SHIPPED):
         path = folder / f"{name}.yaml"
         if Path(name).name == name and path.is_file():
-            given = yaml.safe_load(path.read_text(encoding="utf-8"))
-            if not isinstance(given, dict):
-                raise ValueError(f"{path} is no mapping")
-            return given
+            return _read(path)
     names = sorted({path.stem for folder in (config / "hooks", SHIPPED) for path in folder.glob("*.yaml")})
     raise ValueError(f"there is no mapping {name!r}; there are {', '.join(names)}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML: {error}") from error
+    if not isinstance(given, dict):
+        raise ValueError(f"{path} is no mapping")
+    return given
 
 
 def _hook(
     source: Source, given: dict[str, Any], rules: IdentityRules, environment: Mapping[str, str],
     now: Callable[[], datetime],
 ) -> Dialect:  # fmt: skip
+    if source.kind != "server":
+        raise ValueError("webhooks are sent by servers: kind: server")
     mapping = mapping_of(given)
     unknown = kinds_of(mapping) - {*rules.kinds, *IdentityRules().kinds}
     if unknown:

@@ -101,7 +101,10 @@ def check(signature: Signature, call: Call, now: datetime) -> str | None:
 
 
 def _texts(given: Any) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given or ())
+    texts = tuple(given) if isinstance(given, list) else () if given is None else (given,)
+    if not all(isinstance(one, str) and one for one in texts):
+        raise ValueError("signature: secret and secret_env are texts, or lists of texts")
+    return texts
 
 
 def _from_environment(given: Mapping[str, Any], environment: Mapping[str, str]) -> tuple[str, ...]:

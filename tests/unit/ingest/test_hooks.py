@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -10,11 +11,13 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from services.ingest.accept import Accepted
 from services.ingest.dialects.dialect import Dialect, Outcome
 from services.ingest.dialects.hooks import moment, parsed
-from services.ingest.dialects.mapping import mapping_of
+from services.ingest.dialects.mapping import Mapping, Rule, mapping_of
 from services.ingest.dialects.raw import Parsed, RawTouchpoint
 from services.ingest.errors import Refusal
 from services.ingest.hook_files import SHIPPED, load_hooks, ready, written
@@ -260,7 +263,7 @@ def test_times_are_read_as_products_write_them(given: Any, expected: Any) -> Non
 
 
 def source(hook: Any, **more: Any) -> Source:
-    return Source(name="s", kind="server", hook=hook, **{"write_keys": ["key"], **more})
+    return Source(**{"name": "s", "kind": "server", "hook": hook, "write_keys": ["key"], **more})
 
 
 def dialect(given: Source, config: Path = Path("none"), environment: dict[str, str] | None = None) -> Dialect:
@@ -318,6 +321,7 @@ def test_a_source_says_only_what_differs_from_a_ready_mapping(tmp_path: Path) ->
         ("stripe", "signature: the environment has no STRIPE_WEBHOOK_SECRET"),
         ({"use": "twilio", "signature": {"secret": "s"}}, "say it, with https://, as `url`"),
         ({**PLAIN, "signature": {"scheme": "github", "secret": "s", "x": 1}}, "signature.x: Extra inputs"),
+        ({**PLAIN, "signature": {"scheme": "github", "secret": 5}}, "secret and secret_env are texts"),
         ({**PLAIN, "signature": "github"}, "signature: {scheme: …, secret_env: …} is wanted"),
         ({**PLAIN, "evnt": "x"}, "evnt is no key of a mapping"),
         ({**PLAIN, "time": "a..b"}, "time: 'a..b' is no JMESPath"),
@@ -339,6 +343,38 @@ def test_what_is_wrong_with_a_hook_is_said_in_a_sentence(hook: Any, sentence: st
     with pytest.raises(ValueError, match="the hook of source s: ") as error:
         dialect(source(hook))
     assert sentence in str(error.value)
+
+
+def test_a_file_that_is_no_mapping_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "hooks").mkdir()
+    for text, sentence in (("{", "not YAML"), ("- a", "is no mapping")):
+        (tmp_path / "hooks" / "mine.yaml").write_text(text)
+        with pytest.raises(ValueError, match=sentence):
+            dialect(source("mine"), tmp_path)
+
+
+def test_pages_send_no_webhooks() -> None:
+    with pytest.raises(ValueError, match="kind: server"):
+        dialect(source(PLAIN, kind="browser"))
+
+
+KEYS = [*Rule.model_fields, *Mapping.model_fields, "events", "signature", "of", "as", "else", "user_id"]
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["a", "a..b", "f(a)", "&a", "[a]", "stripe", ""]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(hook=st.dictionaries(st.sampled_from(KEYS), ANYTHING, max_size=5), body=ANYTHING)
+def test_any_mapping_is_right_or_a_sentence(hook: dict[str, Any], body: Any) -> None:
+    try:
+        parse = dialect(source({**PLAIN, **hook})).parse
+    except ValueError:
+        return
+    with contextlib.suppress(Refusal):
+        assert len(decide_parsed(parse(asked(body, {"x-write-key": "key"})))) <= 2
 
 
 def test_a_hook_without_signature_and_key_is_a_mistake() -> None:
