@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     kafka_partitions: int = Field(8, ge=1, le=1000, description="partitions of a topic, used when it is created")
     throughline_home: Path = Field(Path(".throughline"), description="data of the embedded parts")
     throughline_config: Path = Field(
-        Path("deploy/config"), description="folder with sources.yaml, readers.yaml, identity.yaml and maps/"
+        Path("deploy/config"), description="folder with sources.yaml, readers.yaml, identity.yaml, maps/ and hooks/"
     )
     throughline_reload_seconds: float = Field(
         5.0, gt=0, description="how often the configuration's files are looked at for changes; SIGHUP: at once"
