@@ -58,7 +58,7 @@ class Rule(_Strict):
         kind, channel = self.type, self.channel
         if not isinstance(self.ids, dict):
             raise ValueError("ids names an expression for each kind of identifier")
-        if isinstance(kind, Constant) and kind.value not in TYPES:
+        if isinstance(kind, Constant) and kind.value not in sorted(TYPES):
             raise ValueError(f"{kind.value!r} is no type; types are {', '.join(sorted(TYPES))}")
         if isinstance(channel, Constant) and channel.value not in CHANNELS:
             raise ValueError(f"{channel.value!r} is no channel; channels are {', '.join(CHANNELS)}")

@@ -329,6 +329,7 @@ def test_a_source_says_only_what_differs_from_a_ready_mapping(tmp_path: Path) ->
         ({**PLAIN, "time": "lower(a, b)"}, "lower takes 1 arguments, not 2"),
         ({**PLAIN, "time": "[&a]"}, "& is only for functions such as sort_by"),
         ({**PLAIN, "type": "pay"}, "'pay' is no type; types are alias"),
+        ({**PLAIN, "type": ["a"]}, "['a'] is no type"),
         ({**PLAIN, "channel": "fax"}, "'fax' is no channel; channels are web"),
         ({**PLAIN, "event": {"of": "x", "is": {}}}, "a value is {of: expression"),
         ({"ids": {}}, "a track needs an event"),
