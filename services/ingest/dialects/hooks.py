@@ -38,15 +38,15 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _OWN: Final = {"user_id": "user_id", "anonymous_id": "anonymous_id"}  # kinds with a member of their own
 
 
-def hook(source: Source, mapping: Mapping, signature: Signature | None, now: Callable[[], datetime]) -> Dialect:
-    """The dialect that one source's webhooks speak; ``now`` is the time of day, for signatures that grow old."""
+def hook(source: Source, mapping: Mapping, signature: Signature | None, clock: Callable[[], datetime]) -> Dialect:
+    """The dialect that one source's webhooks speak; ``clock`` tells the time of day, for signatures that grow old."""
     keys = {key: source.ends.get(key) for key in source.keys}
 
     def parse(call: Call) -> Parsed:
         if signature is not None:
-            _must_be_signed(signature, call, now())
+            _must_be_signed(signature, call, clock())
         else:
-            _must_have_a_key(keys, call, now())
+            _must_have_a_key(keys, call, clock())
         return parsed(mapping, call, source.name)
 
     def answer(outcome: Outcome) -> Answer:
