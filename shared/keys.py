@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -74,8 +75,16 @@ class Consent(_Strict):
         return frozenset(name.strip().lower() for name in self.require)
 
 
-HIDEABLE = re.compile(r"(properties|traits|context)(\.[^.]+)+|ids\.[a-z_]+")
-Hideable = Annotated[str, Field(pattern=rf"^(?:{HIDEABLE.pattern})$")]
+_HIDEABLE = re.compile(r"(properties|traits|context)(\.[^.]+)+|ids\.[a-z_]+")
+
+
+def _hideable(path: str) -> str:
+    if not _HIDEABLE.fullmatch(path):
+        raise ValueError(f"{path!r} is no path; write for example properties.card, traits.email, ids.email")
+    return path
+
+
+Hideable = Annotated[str, AfterValidator(_hideable)]
 
 
 class Privacy(_Strict):
