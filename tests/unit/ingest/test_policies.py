@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from services.ingest.plan import BadPlan, compile_plan
 from services.ingest.policies import load_plan, load_policy
-from shared.keys import Privacy, Source, TrackingPlan
+from shared.keys import Privacy, Source, TrackingPlan, load_sources
 
 FILE = Path("plans/shop.yaml")
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def source(**terms: Any) -> Source:
@@ -66,3 +69,17 @@ def test_a_bad_plan_is_refused_in_a_sentence(document: Any, why: str) -> None:
 def test_a_path_that_leads_nowhere_is_refused(path: str) -> None:
     with pytest.raises(ValidationError, match="is no path; write for example"):
         Privacy(drop=[path])
+
+
+def examples(page: str) -> list[str]:
+    """The YAML that a page of the documentation shows."""
+    return re.findall(r"```yaml\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_what_the_documentation_shows_can_be_used(tmp_path: Path) -> None:
+    [sources] = examples("privacy.md")
+    (tmp_path / "sources.yaml").write_text(sources)
+    [documented] = load_sources(tmp_path)
+    assert load_policy(documented, tmp_path, "0123456789abcdef").has_terms
+    _, plan = examples("tracking-plan.md")
+    assert compile_plan(yaml.safe_load(plan)).is_planned("track", "Order Completed")
