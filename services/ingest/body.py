@@ -11,6 +11,7 @@ import zstandard
 from services.ingest.errors import Refusal
 
 MAX_BODY: Final = 5 * 1024 * 1024
+MAX_MEMBERS: Final = 100  # each costs a look at all that follows it, so many small ones would cost minutes
 _GZIP, _ZSTD, _BOM = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xef\xbb\xbf"
 _ZLIB: Final = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 _ZSTD_WINDOW = 8 * 1024 * 1024
@@ -44,13 +45,15 @@ def _sniffed(body: bytes) -> str | None:
 
 
 def _gunzip(body: bytes) -> bytes:
-    """One or more members, as the format allows."""
+    """One or more members, as the format allows, and MAX_MEMBERS at most."""
     plain = b""
-    while body.startswith(_GZIP):
+    for _ in range(MAX_MEMBERS):
+        if not body.startswith(_GZIP):
+            break
         member, body = _inflate(body, 16 + zlib.MAX_WBITS, MAX_BODY - len(plain))
         plain += member
     if body.strip(b"\0"):
-        raise Refusal("compression_broken", "the body is not gzip")
+        raise Refusal("compression_broken", f"the body is not gzip, or more than {MAX_MEMBERS} members of it")
     return plain
 
 
@@ -82,20 +85,25 @@ def _inflate(body: bytes, window: int, limit: int) -> tuple[bytes, bytes]:
 
 
 def _unzstd(body: bytes) -> bytes:
-    """One or more frames. The first reading bounds the size, the second knows whether the frame is whole."""
+    """One or more frames, MAX_MEMBERS at most. The first reading bounds the size of all, the second knows whether each
+    is whole."""
     plain = b""
-    while body:
-        try:
-            reader = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).stream_reader(body)
-            if len(reader.read(MAX_BODY + 1)) > MAX_BODY - len(plain):
-                raise Refusal("body_too_large")
+    try:
+        reader = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).stream_reader(body, read_across_frames=True)
+        if len(reader.read(MAX_BODY + 1)) > MAX_BODY:
+            raise Refusal("body_too_large")
+        for _ in range(MAX_MEMBERS):
+            if not body:
+                return plain
             frame = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
             plain += frame.decompress(body)
-        except zstandard.ZstdError as error:
-            raise Refusal("compression_broken", f"the body cannot be decompressed: {error}") from error
-        if not frame.eof:
-            raise Refusal("compression_broken", "the compressed body ends too early")
-        body = frame.unused_data
+            if not frame.eof:
+                raise Refusal("compression_broken", "the compressed body ends too early")
+            body = frame.unused_data
+    except zstandard.ZstdError as error:
+        raise Refusal("compression_broken", f"the body cannot be decompressed: {error}") from error
+    if body:
+        raise Refusal("compression_broken", f"a body may have {MAX_MEMBERS} frames")
     return plain
 
 

@@ -74,6 +74,7 @@ class Connection(HttpToolsProtocol):
     bounds: ClassVar[Bounds]
     owing_since: float | None = None
     _in_head = True
+    _only_head = True  # what has just come is nothing but a part of a head
     _head_bytes = 0
 
     def connection_made(self, transport: Any) -> None:
@@ -86,15 +87,17 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_head and self.owing_since is None:
             self.owing_since = self.loop.time()
+        self._only_head = self._in_head
         super().data_received(data)
-        if self._in_head and not self.transport.is_closing():
+        if self._only_head and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD:
                 self.transport.write(_TOO_LARGE)
                 self.cut("head_too_large")
 
     def on_headers_complete(self) -> None:
-        self._in_head, self._head_bytes, self.owing_since = False, 0, None
+        self._in_head = self._only_head = False
+        self._head_bytes, self.owing_since = 0, None
         super().on_headers_complete()
         if self._is_surplus:
             self.cycle.keep_alive = False

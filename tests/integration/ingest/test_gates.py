@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -108,6 +109,23 @@ async def test_a_head_without_end_costs_no_memory(impatient: Service, client: ht
                 await writer.drain()
     assert process.memory_info().rss - before < 8 * 1024 * 1024
     assert await figure(client, CUT % "head_too_large") == cut + 1
+
+
+async def test_bombs_and_slow_bodies_at_one_time_cost_bounded_memory_and_hold_nobody_up(
+    impatient: Service, client: httpx.AsyncClient
+) -> None:
+    assert impatient.process is not None
+    process = psutil.Process(impatient.process.pid)
+    before, bomb = process.memory_info().rss, gzip.compress(bytes(64 * 1024 * 1024), 1)
+    slow = b"POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n" + b" " * 100_000
+    async with contextlib.AsyncExitStack() as held:
+        for _ in range(30):
+            await held.enter_async_context(connected(impatient, slow))
+        sending = [client.post("/v1/batch", content=bomb, headers=basic("shop-key")) for _ in range(30)]
+        good = client.post("/v1/track", json=track(), headers=basic("shop-key"))
+        answers = await asyncio.gather(*sending, good)
+    assert [answer.status_code for answer in answers] == [413] * 30 + [200]
+    assert process.memory_info().rss - before < 48 * 1024 * 1024
 
 
 async def test_one_connection_too_many_is_told_to_come_back_and_watchers_are_let_in(
