@@ -84,6 +84,7 @@ UNTIMED = frozenset(f"{one}.time" for one in ("identify", "track", "page", "grou
 QUICK = {"flush_interval_ms": 250}
 OF_POSTHOG = {"capture_pageleave": False, "opt_out_useragent_filter": True, "request_queue_config": QUICK}
 BATCHING = {"deliveryStrategy": {"strategy": "batching", "config": {"size": 25, "timeout": 250}}}
+SLOWLY = {"deliveryStrategy": {"strategy": "batching", "config": {"size": 25, "timeout": 60_000}}}
 # A browser takes 64 KB of beacons at a time.
 BEACON = {"useBeacon": True, "beaconQueueOptions": {"flushQueueInterval": 250}}
 IN_A_PAGE = [
@@ -94,4 +95,12 @@ IN_A_PAGE = [
     Client("jitsu-js", "jitsu", lacks=OF_JITSU, key=JITSU_KEY),
     Client("posthog-js", "posthog", OF_POSTHOG, lacks=NO_PAGE_NAME | {"identify.time", "group.time", "alias"}),
     Client("snowplow-js", "snowplow", PATIENT, lacks=OF_SNOWPLOW | {"screen"}),
+]
+LEAVE = {"leave": True}
+BEFORE_ITS_FLUSH = {**OF_POSTHOG, "request_queue_config": {"flush_interval_ms": 5000}}
+LEAVING = [  # what can be sent while a page goes: batches that are kept alive, beacons
+    Client("segment-js-leaving", "segment", {"integrations": {"Segment.io": SLOWLY}}, more=LEAVE),
+    Client("rudder-js-leaving", "rudder", {"useBeacon": True}, lacks=UNTIMED, more=LEAVE),
+    Client("posthog-js-leaving", "posthog", BEFORE_ITS_FLUSH, more=LEAVE | {"pause": 300}),
+    Client("snowplow-js-leaving", "snowplow", {"keepalive": True}, lacks=frozenset(("identify",)), more=LEAVE),
 ]

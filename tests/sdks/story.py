@@ -41,3 +41,9 @@ def few(user: str, count: int, **more: Any) -> list[Call]:
     return [
         {"type": "track", "event": "Few", "user": user, "n": n, "properties": {"n": n}, **more} for n in range(count)
     ]
+
+
+def visit(user: str, count: int) -> list[Call]:
+    """Somebody says who he is, and does a few things."""
+    identify: Call = {"type": "identify", "user": user, "n": 0, "traits": {"n": 0}}
+    return [identify, *few(user, count)[1:]]

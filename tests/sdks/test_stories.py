@@ -12,10 +12,10 @@ import pytest
 from services.ingest.encode import Rejected
 from shared.touchpoint import Touchpoint
 from tests.integration.ingest.conftest import Service
-from tests.sdks.clients import IN_A_PAGE, PROGRAMS, Client
+from tests.sdks.clients import IN_A_PAGE, LEAVING, PROGRAMS, Client
 from tests.sdks.conftest import Ended, number_of, of_user, rejected, start, when_there
 from tests.sdks.pages import Pages
-from tests.sdks.story import TOO_LARGE, Call, story
+from tests.sdks.story import TOO_LARGE, Call, story, visit
 
 CLIENTS = [*PROGRAMS, *IN_A_PAGE]
 
@@ -117,3 +117,12 @@ def test_what_is_too_large_is_kept_among_the_rejected(told: Told) -> None:
     held_back = large if TOO_LARGE in told.client.holds_back else set()
     assert told.ended.refused == held_back
     assert [letter.reason for letter in told.letters] == ["too_large"] * len(large - held_back)
+
+
+def test_what_is_told_as_a_page_is_left_arrives(service: Service, log_database: str, in_pages: Pages) -> None:
+    visits = {one.name: one.sayable(visit(one.name, 5)) for one in LEAVING}
+    for one in LEAVING:
+        in_pages.tell(one, service.url, visits[one.name])
+    expected = {name: len(calls) for name, calls in visits.items()}
+    found = when_there(log_database, expected)
+    assert {name: len(of_user(found, name)) for name in visits} == expected
