@@ -18,7 +18,7 @@ from services.ingest.errors import Refusal
 from services.ingest.reasons import Rejection
 from services.ingest.times import Arrival
 
-MAX_REQUEST: Final = 8 * 1024  # bytes of a request that are kept beside each of its rejected touchpoints
+MAX_REQUEST: Final = 4 * 1024  # bytes of a request that are kept beside each of its rejected touchpoints
 IMPORTED: Final = "/v1/batch"  # how a touchpoint is read that came by no request
 COVERED: Final = json.dumps({"covered": True})  # what stands for the request where some of an import is hidden
 _VISITOR = re.compile(rb"user-agent|sec-gpc")
@@ -45,25 +45,33 @@ class Resent:
 
 
 def kept(call: Call, parsed: Parsed, is_retry: bool) -> str:
-    """What has to be known of a request to read one of its touchpoints again, as JSON; empty if that is too much."""
-    told = {"path": call.path, "headers": _headers(call, _TELLING), "sent_at": parsed.sent_at, "retry": is_retry}
-    return _text(told | ({"shared": parsed.shared} if parsed.shared else {}))
+    """What has to be known of a request to read one of its touchpoints again, as JSON. It lies beside each of them, so
+    what the envelope shares and the headers are left out, in this order, where they would make it too long."""
+    told = {"path": call.path, "sent_at": _short(parsed.sent_at), "retry": is_retry}
+    headers = {"headers": _headers(call, _TELLING)}
+    shared = {"shared": parsed.shared} if parsed.shared else {}
+    for more in (headers | shared, headers):
+        text = json.dumps(told | more)
+        if len(text) <= MAX_REQUEST:
+            return text
+    return json.dumps(told)
 
 
 def kept_covered(call: Call, parsed: Parsed, is_retry: bool) -> str:
     """The same for a touchpoint of which something is hidden: it is kept in Segment's form, whatever it came in."""
-    told = {"path": IMPORTED, "headers": _headers(call, _VISITOR), "sent_at": parsed.sent_at, "retry": is_retry}
-    return _text(told | {"covered": True})
+    told = {"path": IMPORTED, "sent_at": _short(parsed.sent_at), "retry": is_retry, "covered": True}
+    text = json.dumps(told | {"headers": _headers(call, _VISITOR)})
+    return text if len(text) <= MAX_REQUEST else json.dumps(told)
+
+
+def _short(sent_at: object) -> object:
+    """A time as it was sent, unless it can be none."""
+    return sent_at if isinstance(sent_at, int | float) or (isinstance(sent_at, str) and len(sent_at) < 100) else None
 
 
 def _headers(call: Call, wanted: re.Pattern[bytes]) -> dict[str, str]:
     found = {name: value for name, value in call.headers.items() if wanted.fullmatch(name)}
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in found.items()}
-
-
-def _text(told: dict[str, Any]) -> str:
-    text = json.dumps(told, default=str)
-    return text if len(text) <= MAX_REQUEST else ""
 
 
 def resent(request: str, original: bytes) -> Resent:
