@@ -99,7 +99,7 @@ IN_A_PAGE = [
 LEAVE = {"leave": True}
 BEFORE_ITS_FLUSH = {**OF_POSTHOG, "request_queue_config": {"flush_interval_ms": 5000}}
 LEAVING = [  # what can be sent while a page goes: batches that are kept alive, beacons
-    Client("segment-js-leaving", "segment", {"integrations": {"Segment.io": SLOWLY}}, more=LEAVE),
+    Client("segment-js-leaving", "segment", {"integrations": {"Segment.io": SLOWLY}}, more=LEAVE | {"pause": 300}),
     Client("rudder-js-leaving", "rudder", {"useBeacon": True}, lacks=UNTIMED, more=LEAVE),
     Client("posthog-js-leaving", "posthog", BEFORE_ITS_FLUSH, more=LEAVE | {"pause": 300}),
     Client("snowplow-js-leaving", "snowplow", {"keepalive": True}, lacks=frozenset(("identify",)), more=LEAVE),

@@ -53,7 +53,7 @@ def start(pool: ThreadPoolExecutor, client: Client, host: str, calls: list[Call]
 
 
 def _run(command: list[str], job: str) -> Ended:
-    done = subprocess.run(command, input=job, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    done = subprocess.run(command, input=job, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
     told: dict[str, Any] = json.loads(done.stdout or "{}")
     return Ended(done.returncode, frozenset(told.get("refused", ())), tuple(told.get("errors", ())), done.stderr)
 
@@ -96,7 +96,7 @@ async def on_the_log(database: str) -> list[Touchpoint]:
     return list({(IdentityRules().highest(one.ids), one.id): one for one in found}.values())
 
 
-def when_there(database: str, expected: Mapping[str, int], seconds: float = 40) -> list[Touchpoint]:
+def when_there(database: str, expected: Mapping[str, int], seconds: float = 90) -> list[Touchpoint]:
     """All touchpoints, once there are so many of each of these users, or after some seconds."""
     deadline = time.monotonic() + seconds
     while True:

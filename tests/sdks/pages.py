@@ -80,7 +80,7 @@ class Pages:
         start = "tell(arguments[0]).catch(e => { window.told = String(e.stack ?? e) })"
         self.chrome.execute_script(start, client.job(host, calls))
 
-    def told(self, seconds: float = 60) -> Mapping[str, Any]:
+    def told(self, seconds: float = 90) -> Mapping[str, Any]:
         """Waits until all pages have made their calls: True for each, or what went wrong."""
         deadline = time.monotonic() + seconds
         ends: dict[str, Any] = {}

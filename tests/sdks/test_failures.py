@@ -19,6 +19,7 @@ from tests.sdks.proxy import Deed, between
 from tests.sdks.story import Call, few, visit
 from tests.support.pipeline import free_ports
 
+pytestmark = pytest.mark.timeout(400)  # all clients run in the fixture of the first test
 TROUBLE: list[Deed] = ["away", "lost"]
 SPOILT: list[Deed] = ["broken", "keyless", "huge"]
 AGAIN = {
@@ -48,20 +49,20 @@ PAGES_IN_TROUBLE = [
 ]
 REFUSED = [
     Client("segment-python.r", "python.segment_python", {"upload_size": 1}),
-    Client("segment-node.r", "node/segment_node.mjs", {"flushAt": 1}),
+    Client("segment-node.r", "node/segment_node.mjs", {"flushAt": 1}, more={"pause": 300}),
     Client("rudder-python.r", "python.rudder_python", {"upload_size": 1}),
-    Client("rudder-node.r", "node/rudder_node.mjs", {"flushAt": 1}, more={"handled": True}),
+    Client("rudder-node.r", "node/rudder_node.mjs", {"flushAt": 1}, more={"handled": True, "pause": 300}),
     Client("posthog-python.r", "python.posthog_python", {"flush_at": 1}),
     Client("posthog-node.r", "node/posthog_node.mjs", {"flushAt": 1, "fetchRetryDelay": 100}, more={"pause": 300}),
     Client("snowplow-python.r", "python.snowplow_python", {"batch_size": 1}, lacks=NO_IDENTIFY),
-    Client("snowplow-node.r", "node/snowplow_node.mjs", lacks=NO_IDENTIFY, more={"pause": 300}),
+    Client("snowplow-node.r", "node/snowplow_node.mjs", lacks=NO_IDENTIFY, more=AGAIN),
     Client("jitsu-node.r", "node/jitsu_node.mjs", key=JITSU_KEY),
 ]
 PAGES_REFUSED = [
     Client("segment-js.r", "segment", more={"pause": 300}),
     Client("rudder-js.r", "rudder", more={"pause": 300}),
     Client("posthog-js.r", "posthog", OF_POSTHOG, more={"pause": 1000}),
-    Client("snowplow-js.r", "snowplow", lacks=NO_IDENTIFY, more={"pause": 300}),
+    Client("snowplow-js.r", "snowplow", lacks=NO_IDENTIFY, more=AGAIN),
     Client("jitsu-js.r", "jitsu", key=JITSU_KEY, more={"pause": 300}),
 ]
 PROGRAMS = [*IN_TROUBLE, *REFUSED]
