@@ -1,13 +1,20 @@
 /** @snowplow/node-tracker makes the calls it is told. */
 
 import { buildPageView, buildScreenView, buildSelfDescribingEvent, newTracker } from '@snowplow/node-tracker';
+import { setTimeout } from 'node:timers/promises';
 import { make, readJob, report } from './calls.mjs';
 
 const job = await readJob();
 const errors = [];
+let settled = 0;
+const settle = (events) => { settled += events.length; };
+const fail = ({ events, message, willRetry }) => {
+  errors.push(message);
+  if (!willRetry) settle(events);
+};
 const tracker = newTracker(
   { namespace: 'sdks', appId: job.app, encodeBase64: job.options.encodeBase64 ?? true },
-  { endpoint: job.host, bufferSize: job.pause ? 1 : 25, onRequestFailure: (failure) => errors.push(failure.message), ...job.options },
+  { endpoint: job.host, bufferSize: job.pause ? 1 : 25, onRequestSuccess: settle, onRequestFailure: fail, ...job.options },
 );
 
 const events = {
@@ -21,5 +28,9 @@ const refused = await make(job, async (call) => {
   const numbered = [{ schema: 'iglu:example/call/jsonschema/1-0-0', data: { n: call.n } }];
   tracker.track(events[call.type](call), numbered, call.time && { type: 'ttm', value: call.time.getTime() });
 });
-for (let times = 0; times < (job.flushes ?? 1); times++) await tracker.flush();
+// One flush does not wait for another, and none goes on after a failure.
+for (let times = 0; settled < job.calls.length && times < 300; times++) {
+  await tracker.flush();
+  await setTimeout(100);
+}
 report(refused, errors);
