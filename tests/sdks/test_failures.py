@@ -106,7 +106,7 @@ def all_came(service: Service, away: Service, log_database: str, in_pages: Pages
             in_pages.tell(one, proxies[one.name].url, calls_of(one))
         ends = {name: end.result() for name, end in running.items()}
         ends |= {name: Ended.of_page(end) for name, end in in_pages.told().items()}
-        expected = {one.name: 5 - len(lost_by(one)) for one in CLIENTS}
+        expected = {one.name: 1 if deeds_to(one) == SPOILT else 5 - len(lost_by(one)) for one in CLIENTS}
         touchpoints = when_there(log_database, expected)
         return {
             one.name: Came(ends[one.name], proxies[one.name].statuses, of_user(touchpoints, one.name))
