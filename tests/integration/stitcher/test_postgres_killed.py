@@ -37,6 +37,7 @@ async def test_killed_and_restarted_twice_it_has_everything_acknowledged_once(tm
             for least in KILLS:
                 await until(lambda least=least: arrived(shop, least), 40)  # type: ignore[misc]
                 kill(server)
+                await until(lambda: not server.running(), 40)
                 await asyncio.to_thread(server.start)
             await sending
             await shop.drained()
