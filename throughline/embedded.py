@@ -38,7 +38,7 @@ _SETTINGS: Final = {
     "log_min_error_statement": "panic",
     "log_parameter_max_length_on_error": "0",
 }
-_UNSAFE: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+_UNSAFE: Final = {"fsync": "off", "full_page_writes": "off"}  # a killed server still keeps all, a killed machine not
 
 
 _ORPHANS: Final = "pre-existing shared memory block"  # sessions of a server that was killed are about to notice
