@@ -21,6 +21,7 @@ from tests.integration.ingest.conftest import Written, basic, fresh, track
 ALL_ACCEPTED = {"success": True, "accepted": 1, "rejected": []}
 SHORT = {"track": "t", "identify": "i", "page": "p", "screen": "s", "group": "g", "alias": "a"}
 NEEDS = {"track": {"event": "E"}, "group": {"groupId": "g1"}, "alias": {"previousId": "old"}}
+TWICE = gzip.compress(gzip.compress(b"{}", mtime=0), mtime=0)  # the same in every worker: it names a test
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
@@ -165,8 +166,8 @@ async def test_a_chunked_body_without_length(client: httpx.AsyncClient, written:
         ("/v1/batch", b'{"batch": 7}', {}, "batch_missing"),
         ("/v1/batch", b"[" * 200_000, {}, "body_not_json"),
         ("/v1/batch", b"{}", {"content-encoding": "gzip"}, "compression_broken"),
-        ("/v1/batch", gzip.compress(gzip.compress(b"{}")), {"content-encoding": "gzip"}, "compression_broken"),
-        ("/v1/batch", gzip.compress(gzip.compress(b"{}")), {"content-encoding": "gzip, gzip"}, "compression_broken"),
+        ("/v1/batch", TWICE, {"content-encoding": "gzip"}, "compression_broken"),
+        ("/v1/batch", TWICE, {"content-encoding": "gzip, gzip"}, "compression_broken"),
         ("/v1/batch", b"{}", {"content-encoding": "br"}, "encoding_unknown"),
         ("/v1/batch", b" " * (MAX_BODY + 1), {}, "body_too_large"),
         ("/v1/batch", gzip.compress(b" " * (MAX_BODY + 1)), {"content-encoding": "gzip"}, "body_too_large"),
