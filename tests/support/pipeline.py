@@ -84,7 +84,10 @@ class Pipeline:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=40)
+        try:
+            return self.process.wait(timeout=40)
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"it does not stop; it said:\n{self.said}") from error
 
     @property
     def said(self) -> str:

@@ -14,6 +14,9 @@ from services.stitcher.journey.rules import MILLION, Plan
 from shared.tables import OPEN, STATUSES
 from shared.touchpoint import moment
 
+_encode = msgspec.json.Encoder().encode
+_NULL = msgspec.Raw(b"null")
+
 Counted = tuple[Journey, State]
 Change = tuple[str, int | None, str | None, int | None]  # what, when, the touchpoint that caused it, stage position
 
@@ -91,10 +94,17 @@ def records(
     names = plan.stage_names
     profile, journey, standing = str(profile_id), str(journey_id), _standing(names, after)
     return [
-        _encode(_Record(what, profile, number, plan.name, plan.version, journey, _at(at), stage, cause, standing))
-        for number, (what, at, cause, position) in enumerate(told, sequence + 1)
-        for stage in (None if position is None else names[position],)
+        _encode(
+            _Record(
+                what, profile, number, plan.name, plan.version, journey, _at(at), _name(names, stage), cause, standing
+            )
+        )
+        for number, (what, at, cause, stage) in enumerate(told, sequence + 1)
     ]
+
+
+def _name(names: Sequence[str], stage: int | None) -> str | None:
+    return None if stage is None else names[stage]
 
 
 def _standing(names: Sequence[str], after: Counted | None) -> msgspec.Raw:
@@ -111,7 +121,3 @@ def _standing(names: Sequence[str], after: Counted | None) -> msgspec.Raw:
 
 def _at(us: int | None) -> datetime | None:
     return None if us is None else moment(us)
-
-
-_encode = msgspec.json.Encoder().encode
-_NULL = msgspec.Raw(b"null")
