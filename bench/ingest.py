@@ -9,9 +9,10 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from bench.load import Tally, flat_out, request
-from bench.processes import Machinery, Running, free_port, spent
+from bench.processes import Machinery, Running, spent
 from bench.result import Line, Scale
 from bench.workload import Workload, bodies, now
+from throughline.ports import free_port
 
 NAME = "ingest"
 SIZES = ((100, 16, 10.0, 5.0), (20, 32, 12.0, 6.0), (1, 64, 80.0, 42.0))  # size, connections, floor, aim

@@ -9,9 +9,10 @@ import urllib.request
 from pathlib import Path
 
 from bench.load import at_rate, request
-from bench.processes import READY_SECONDS, Machinery, Memory, Running, free_port
+from bench.processes import READY_SECONDS, Machinery, Memory, Running
 from bench.result import Line, Scale
 from bench.workload import Workload, bodies, now
+from throughline.ports import free_port
 
 NAME = "memory"
 RATE = 5000

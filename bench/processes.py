@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,17 +19,11 @@ import psutil
 
 from tests.support.kafka import KafkaBroker
 from throughline.embedded import Server
+from throughline.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "bench" / "config"
 READY_SECONDS = 60.0
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from typing import Any
 
 import httpx
 
-from bench.processes import ROOT, free_port, stop
+from bench.processes import ROOT, stop
 from bench.result import Line, Scale
+from throughline.ports import free_port
 
 NAME = "start"
 PATIENCE = 300.0

@@ -7,7 +7,6 @@ import fcntl
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,12 +15,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Final
 
+from throughline.ports import free_port, is_free
 from throughline.unprivileged import give, unprivileged
 
 USER: Final = "throughline"
 DATABASE: Final = "throughline"
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
+PORT_SECONDS: Final = 5.0  # for what is left of a killed server to let go of its port
 _SETTINGS: Final = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -174,16 +175,14 @@ class Server:
         return False
 
     def _port(self) -> int:
-        """The port of the last time if it is free, else any."""
-        with contextlib.suppress(OSError, ValueError), socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            port = int(self._kept("port"))
-            probe.bind(("127.0.0.1", port))
-            return port
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        return int(port)
+        """The port of the last time, which others may wait at, unless somebody else keeps it; then another."""
+        with contextlib.suppress(OSError, ValueError):
+            port, deadline = int(self._kept("port")), time.monotonic() + PORT_SECONDS
+            while not (free := is_free(port)) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            if free:
+                return port
+        return free_port()
 
     def _ready(self) -> bool:
         command = [_binary("pg_isready"), "-q", "-h", "127.0.0.1", "-p", self._kept("port"), "-t", "3"]

@@ -42,7 +42,9 @@ def with_database(kind: type[S]) -> Iterator[S]:
         if settings.database_url:
             yield settings
         else:
-            with _sigterm_leaves(), embedded_postgres(settings.throughline_home) as url:
+            with _sigterm_leaves(), contextlib.ExitStack() as stack:
+                with signals_wait():
+                    url = stack.enter_context(embedded_postgres(settings.throughline_home))
                 yield settings.model_copy(update={"database_url": url})
     except asyncpg.UndefinedTableError:
         fail("the database has no tables of Throughline; `throughline migrate` makes them, and so does any service")
@@ -58,6 +60,24 @@ def _sigterm_leaves() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def signals_wait() -> Iterator[None]:
+    """SIGINT and SIGTERM that come inside take effect at its end.
+
+    An exception in the middle of starting a process can leave that process behind, and one that a handler raises during
+    a fork is dropped by the interpreter.
+    """
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda n, _: came.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _leave(number: int, _: Any) -> NoReturn:

@@ -12,7 +12,8 @@ from shared.eventlog.open import open_admin
 from shared.settings import Settings
 from shared.touchpoint import TOUCHPOINTS
 from tests.deploy.stack import environment
-from tests.support.kafka import KafkaBroker, free_port, jars
+from tests.support.kafka import KafkaBroker, jars
+from throughline.ports import free_port
 
 NOT_PROPERTIES = {"KAFKA_HEAP_OPTS"}
 

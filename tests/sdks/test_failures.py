@@ -17,7 +17,7 @@ from tests.sdks.conftest import Ended, configured, number_of, of_user, start, wh
 from tests.sdks.pages import Pages
 from tests.sdks.proxy import Deed, between
 from tests.sdks.story import Call, few, visit
-from tests.support.pipeline import free_ports
+from throughline.ports import free_port
 
 pytestmark = pytest.mark.timeout(400)  # all clients run in the fixture of the first test
 TROUBLE: list[Deed] = ["away", "lost"]
@@ -90,7 +90,7 @@ def calls_of(client: Client) -> list[Call]:
 @pytest.fixture(scope="module")
 def away(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Ingest whose log cannot be reached."""
-    nowhere = {"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_ports(1)[0]}", "INGEST_APPEND_SECONDS": "0.2"}
+    nowhere = {"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}", "INGEST_APPEND_SECONDS": "0.2"}
     with configured(tmp_path_factory.mktemp("away"), **nowhere).running() as one:
         one.wait_until_it_listens("/healthz")
         yield one

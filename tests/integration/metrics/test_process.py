@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,16 +21,10 @@ from schemathesis.specs.openapi.checks import content_type_conformance, response
 
 from services.metrics.settings import MetricsSettings
 from tests.integration.metrics.seed import Seed, Told, at
+from throughline.ports import free_port
 
 KEY = {"Authorization": "Bearer all-key"}
 PATIENCE = 30.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def environment(settings: MetricsSettings, **more: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ from tests.integration.stitcher.test_loop import clean, right
 from tests.integration.stitcher.test_whole_state import history
 from tests.integration.stitcher.workers import Scene, scene
 from tests.integration.stitcher.world import SHOP, ask, config, live, state, until
-from tests.support.kafka import free_port
+from throughline.ports import free_port
 
 STEPS = (
     "lock", "links_up", "revocations", "insert_touchpoints", "family", "touchpoints", "trait_touchpoints", "profiles",

@@ -17,8 +17,8 @@ from tests.integration.stitcher.test_loop import clean, right
 from tests.integration.stitcher.test_whole_state import history
 from tests.integration.stitcher.workers import Scene, scene
 from tests.integration.stitcher.world import ask, config, live, state, until
-from tests.support.kafka import free_port
 from throughline.embedded import Server
+from throughline.ports import free_port
 
 KILLS = (150, 350)  # touchpoints that are in when it happens
 

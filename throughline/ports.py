@@ -1,0 +1,33 @@
+"""Ports on loopback that a server can keep."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Callable
+from typing import Final
+
+# Below what systems give to outgoing connections (Linux from 32768, macOS from 49152): one of those could take the
+# port of a server that is just restarting.
+KEPT: Final = range(20_000, 32_768)
+_TRIES: Final = 100
+_any = random.SystemRandom().choice
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen there now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(choose: Callable[[range], int] = _any) -> int:
+    """A port that nobody listens on now and no outgoing connection will get. Raises OSError if none is found."""
+    for _ in range(_TRIES):
+        if is_free(port := choose(KEPT)):
+            return port
+    raise OSError(f"no free port found between {KEPT.start} and {KEPT.stop - 1}")
