@@ -20,7 +20,13 @@ from shared.eventlog.keeper import Keeper
 from shared.eventlog.partition import partition_of
 from shared.eventlog.port import LogUnavailable, Record
 
-AWAY: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+AWAY: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what it raises on a connection whose server has just been killed
+    OSError,
+    TimeoutError,
+)
 CLOSE_SECONDS: Final = 2.0
 APPENDED: Final = "throughline_log"  # the channel; what is said on it is the topic
 NOW: Final = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"

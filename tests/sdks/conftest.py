@@ -27,7 +27,7 @@ from tests.support.postgres import run_on, sibling
 
 SOURCES = f"""
 sources:
-  - {{name: sdks, kind: browser, write_keys: [{KEY}, "{JITSU_KEY}"], app_ids: [{APP}]}}
+  - {{name: sdks, kind: browser, write_keys: [{KEY}, "{JITSU_KEY}"], app_ids: [{APP}], rate: RATE}}
 """
 READERS = "readers: [{name: admin, keys: [admin-key], scopes: [admin]}]"
 
@@ -81,9 +81,9 @@ def in_pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
         yield some
 
 
-def configured(folder: Path, **environment: str) -> Service:
+def configured(folder: Path, rate: str = "1000000/second", **environment: str) -> Service:
     """A service that knows the SDKs' keys."""
-    (folder / "sources.yaml").write_text(SOURCES)
+    (folder / "sources.yaml").write_text(SOURCES.replace("RATE", rate))
     (folder / "readers.yaml").write_text(READERS)
     more = {"THROUGHLINE_CONFIG": str(folder), "KAFKA_PARTITIONS": "3", **environment}
     return Service(more, folder / "output.log")

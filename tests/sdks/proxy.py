@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-Deed = Literal["pass", "away", "lost", "broken", "keyless", "huge"]
+Deed = Literal["pass", "busy", "away", "lost", "broken", "keyless", "huge"]
 ASKING = ("/flags", "/v1/m")  # what SDKs post beside touchpoints
 CREDENTIALS = ("authorization", "x-write-key")
 HUGE = b" " * (6 * 1024 * 1024)
@@ -20,10 +20,11 @@ HUGE = b" " * (6 * 1024 * 1024)
 @dataclass
 class Proxy:
     """``deeds`` are done to the tracking requests in the order in which they come, ``pass`` to all that follow:
-    ``away`` asks the ingest that has no log; ``lost`` takes the answer away; the others spoil what was sent.
-    ``statuses`` are those that ingest answered them with."""
+    ``busy`` asks the ingest whose rate is used up, ``away`` the one that has no log; ``lost`` takes the answer away;
+    the others spoil what was sent. ``statuses`` are those that ingest answered them with."""
 
     ingest: str
+    busy: str
     away: str
     deeds: list[Deed]
     port: int = 0
@@ -76,7 +77,12 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(said)
 
         def ask(self, deed: Deed, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-            at = urlsplit(proxy.away if deed == "away" else proxy.ingest)
+            if deed == "busy":
+                self.ask_at(proxy.busy, deed, body)  # uses up what there is
+            return self.ask_at({"busy": proxy.busy, "away": proxy.away}.get(deed, proxy.ingest), deed, body)
+
+        def ask_at(self, url: str, deed: Deed, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+            at = urlsplit(url)
             headers, body = spoiled(deed, {name.lower(): value for name, value in self.headers.items()}, body)
             headers["content-length"] = str(len(body))
             connection = http.client.HTTPConnection(at.netloc, timeout=30)
@@ -95,8 +101,8 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def between(ingest: str, away: str, deeds: Sequence[Deed]) -> Iterator[Proxy]:
-    proxy = Proxy(ingest, away, [*deeds])
+def between(ingest: str, busy: str, away: str, deeds: Sequence[Deed]) -> Iterator[Proxy]:
+    proxy = Proxy(ingest, busy, away, [*deeds])
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(proxy))
     server.daemon_threads = True
     proxy.port = server.server_port

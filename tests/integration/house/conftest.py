@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from tests.support.pipeline import ROOT
 from throughline.cli import app
+from throughline.ports import free_port
 
 
 @pytest.fixture
@@ -17,6 +18,7 @@ def run(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Calls the console script with the shipped configuration."""
     monkeypatch.setenv("DATABASE_URL", database)
     monkeypatch.setenv("THROUGHLINE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("METRICS_PORT", str(free_port()))
     monkeypatch.setenv("THROUGHLINE_CONFIG", str(ROOT / "deploy" / "config"))
 
     def call(*words: str | Path, typed: str | None = None) -> Result:

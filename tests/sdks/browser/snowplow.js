@@ -3,8 +3,16 @@
 import { flushBuffer, newTracker, setUserId, trackPageView, trackSelfDescribingEvent } from '@snowplow/browser-tracker';
 import { onPage } from './page.js';
 
-onPage(({ host, app, options }) => {
-  newTracker('sdks', host, { appId: app, ...options });
+onPage(({ host, app, options, pause }) => {
+  let answers = 0;
+  const answered = () => { answers++; };
+  newTracker('sdks', host, { appId: app, onRequestSuccess: answered, onRequestFailure: answered, ...options });
+  // What is tracked while a request is under way would share the next one.
+  const alone = async (track) => {
+    const before = answers;
+    track();
+    while (pause && answers === before) await new Promise((resolve) => setTimeout(resolve, 20));
+  };
   const about = (call) => {
     setUserId(call.user);
     return {
@@ -14,11 +22,11 @@ onPage(({ host, app, options }) => {
   };
   return {
     track: (call) =>
-      trackSelfDescribingEvent({
+      alone(() => trackSelfDescribingEvent({
         event: { schema: `iglu:example/${call.event}/jsonschema/1-0-0`, data: call.properties },
         ...about(call),
-      }),
+      })),
     flush: () => flushBuffer(),
-    page: (call) => trackPageView({ title: call.name, ...about(call) }),
+    page: (call) => alone(() => trackPageView({ title: call.name, ...about(call) })),
   };
 });
