@@ -13,14 +13,16 @@ from urllib.parse import parse_qsl
 import structlog
 from prometheus_client import Counter
 
-from services.ingest.accept import Accepted, Intake, accept
+from services.ingest.accept import Intake
 from services.ingest.body import MAX_BODY, decompress
 from services.ingest.configuration import Configuration
 from services.ingest.cors import HeaderList, answer_headers, preflight_headers
+from services.ingest.decide import Decided, decide
 from services.ingest.dialects.dialect import Answer, Dialect, Outcome, problem, told
 from services.ingest.dialects.raw import Parsed
-from services.ingest.encode import rejected_record, touchpoint_record
+from services.ingest.encode import rejected_record, shared_headers
 from services.ingest.errors import Refusal
+from services.ingest.plain import Plain, Visitors
 from services.ingest.policy import Applied
 from services.ingest.reasons import Rejection
 from services.ingest.redrive import kept, kept_covered
@@ -141,6 +143,7 @@ class Tracking:
     ) -> None:  # fmt: skip
         self._seal = seal
         self._rules, self._appender, self._edge = rules, appender, edge
+        self._visitors = Visitors(rules)
         self._telemetry, self._rest = telemetry, rest
         self._in_flight = in_flight = InFlight(limits)
         telemetry.in_flight.set_function(lambda: in_flight.requests)
@@ -217,17 +220,19 @@ class Tracking:
         sender = self._sender(request, parsed, dialect.max_touchpoints)
         policy = sender.policy.on(request.headers)
         arrival = Arrival.of(received_at, parsed.sent_at, request.is_retry)
-        accepted, rejected = self._decide(parsed, sender, policy, arrival)
-        strict = bool(rejected) and request.is_strict
         traceparent = request.traceparent or self._edge.new_traceparent()
         source = sender.source.name
-        touchpoints = [] if strict else _touchpoints(accepted, traceparent, source)
+        touchpoints, rejected, dropped = self._decide(parsed, sender, policy, arrival, traceparent)
+        strict = bool(rejected) and request.is_strict
+        if strict:
+            touchpoints = []
         letters = self._letters(request, parsed, rejected, policy, source, received_at, traceparent) if rejected else []
         request.body = b""  # what waits for the log should hold no more than it must
         outcome = Outcome(len(touchpoints), rejected, parsed.ids)
+        seen = len(parsed.items)
         del parsed
         await self._append(touchpoints, letters)
-        self._count(source, len(touchpoints), accepted, rejected, policy)
+        self._count(source, len(touchpoints), seen, rejected, dropped, policy)
         if strict:
             raise Refusal("touchpoints_rejected", more=told(outcome))
         return dialect.answer(outcome)
@@ -308,21 +313,11 @@ class Tracking:
             raise Refusal("rate_exceeded", retry_after=wait)
         return sender
 
-    def _decide(
-        self, parsed: Parsed, sender: Sender, policy: Applied, arrival: Arrival
-    ) -> tuple[list[Accepted], list[tuple[int, Rejection]]]:
-        intake = Intake(
-            source=sender.source, arrival=arrival, rules=self._rules, new_id=self._edge.new_id, policy=policy
-        )
-        accepted: list[Accepted] = []
-        rejected: list[tuple[int, Rejection]] = []
-        for index, raw in enumerate(parsed.items):
-            decision = accept(raw, intake)
-            if type(decision) is Accepted:
-                accepted.append(decision)
-            elif type(decision) is Rejection:
-                rejected.append((index, decision))
-        return accepted, rejected
+    def _decide(self, parsed: Parsed, sender: Sender, policy: Applied, arrival: Arrival, traceparent: bytes) -> Decided:
+        source, rules = sender.source, self._rules
+        intake = Intake(source=source, arrival=arrival, rules=rules, new_id=self._edge.new_id, policy=policy)
+        plain = Plain(intake, policy, self._visitors)
+        return decide(parsed.items, plain, intake, shared_headers(traceparent, source.name.encode()))
 
     async def _append(self, touchpoints: list[Record], letters: list[Record]) -> None:
         start = self._edge.monotonic()
@@ -335,13 +330,13 @@ class Tracking:
         self._telemetry.append_seconds.observe(self._edge.monotonic() - start)
 
     def _count(
-        self, source: str, n: int, accepted: list[Accepted], rejected: list[tuple[int, Rejection]], policy: Applied
+        self, source: str, n: int, seen: int, rejected: list[tuple[int, Rejection]], dropped: list[str], policy: Applied
     ) -> None:
         self._accepted[source].inc(n)
-        self._telemetry.batch_touchpoints.observe(len(accepted) + len(rejected))
+        self._telemetry.batch_touchpoints.observe(seen)
         for _, wrong in rejected:
             self._telemetry.rejected.labels(source, wrong.reason).inc()
-        for reason in [reason for one in accepted if one.dropped for reason in one.dropped]:
+        for reason in dropped:
             self._telemetry.dropped.labels(source, reason).inc()
         if policy.bots:
             self._telemetry.bots.labels(source).inc(policy.bots)
@@ -361,11 +356,6 @@ def _not_allowed(dialect: Dialect) -> Refusal:
     methods = sorted(dialect.methods)
     detail = f"touchpoints are sent with {' or '.join(methods)}"
     return Refusal("method_not_allowed", detail, allowed=", ".join((*methods, "OPTIONS")))
-
-
-def _touchpoints(accepted: list[Accepted], traceparent: bytes, source: str) -> list[Record]:
-    name = source.encode()
-    return [touchpoint_record(one, traceparent, name) for one in accepted]
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

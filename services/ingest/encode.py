@@ -9,13 +9,14 @@ from typing import Final
 
 import msgspec
 
-from services.ingest.accept import Accepted
+from services.ingest.accept import TYPES, Accepted
 from services.ingest.reasons import Rejection
 from shared.eventlog.port import Headers, Record
 from shared.touchpoint import Command, Revocation
 
 MAX_KEPT: Final = 64 * 1024  # bytes of a rejected touchpoint that are kept
 _ENCODE: Final = msgspec.json.Encoder().encode
+_TYPE_HEADERS: Final = {type_: ("ce_type", type_.encode()) for type_ in TYPES}
 
 
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,18 +35,25 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True):
     request: str = ""
 
 
-def touchpoint_record(accepted: Accepted, traceparent: bytes, source: bytes) -> Record:
+def shared_headers(traceparent: bytes, source: bytes) -> Headers:
+    """What the headers of all touchpoints of a request begin with."""
+    return (("traceparent", traceparent), ("ce_specversion", b"1.0"), ("ce_source", source))
+
+
+def record_of(accepted: Accepted, shared: Headers) -> Record:
     """Keyed by the highest identifier, so that a customer's touchpoints meet in one partition."""
     touchpoint = accepted.touchpoint
-    headers: Headers = (
-        ("traceparent", traceparent),
-        ("ce_specversion", b"1.0"),
-        ("ce_source", source),
-        ("ce_type", touchpoint.type.encode()),
+    own = (
+        _TYPE_HEADERS[touchpoint.type],
         ("ce_id", touchpoint.id.encode()),
         ("ce_time", _ENCODE(touchpoint.time)[1:-1]),
     )
-    return Record(accepted.key.encode(), accepted.value, headers)
+    return Record(accepted.key.encode(), accepted.value, shared + own)
+
+
+def touchpoint_record(accepted: Accepted, traceparent: bytes, source: bytes) -> Record:
+    """The record of one touchpoint alone."""
+    return record_of(accepted, shared_headers(traceparent, source))
 
 
 def rejected_record(

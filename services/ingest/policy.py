@@ -85,18 +85,29 @@ class Applied:
         self.bots = 0
         self.violations: list[str] = []
 
+    def passes(self, context: dict[str, Any]) -> bool:
+        """Whether `judge` would do nothing to a touchpoint but hide its address: that is done."""
+        policy = self.policy
+        if policy.has_terms or (policy.looks_for_bots and self._is_by_bot(context)):
+            return False
+        if policy.hides_addresses and "ip" in context:
+            policy.cover.address(context)
+        return True
+
     def judge(self, type_: str, draft: Draft) -> Rejection | None:
         """Does to a touchpoint what its source wants done, or rejects it."""
         policy = self.policy
-        if policy.looks_for_bots:
-            agent = draft.context.get("userAgent")
-            if (is_bot(agent) if type(agent) is str and agent else self.by_bot) and self._is_dropped(draft):
-                return rejection("bot")
+        if policy.looks_for_bots and self._is_by_bot(draft.context) and self._is_dropped(draft):
+            return rejection("bot")
         if policy.has_terms and (wrong := self._terms(type_, draft)) is not None:
             return wrong
         if policy.hides_addresses and "ip" in draft.context:
             policy.cover.address(draft.context)
         return None
+
+    def _is_by_bot(self, context: dict[str, Any]) -> bool:
+        agent = context.get("userAgent")
+        return is_bot(agent) if type(agent) is str and agent else self.by_bot
 
     def _is_dropped(self, draft: Draft) -> bool:
         """Marks and counts what a bot did."""
