@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -33,11 +34,13 @@ class Limits:
 class Call:
     """One append that waits for its acknowledgement."""
 
-    __slots__ = ("deadline", "done", "records", "size", "topic")
+    __slots__ = ("deadline", "done", "largest", "records", "size", "topic")
 
     def __init__(self, topic: str, records: Sequence[Record], deadline: float, done: asyncio.Future[None]) -> None:
         self.topic, self.records, self.deadline, self.done = topic, records, deadline, done
-        self.size = sum([len(record.key) + len(record.value) + RECORD_OVERHEAD for record in records])
+        sizes = [len(record.key) + len(record.value) for record in records]
+        self.largest = max(sizes)
+        self.size = sum(sizes) + RECORD_OVERHEAD * len(sizes)
 
     def acknowledge(self) -> None:
         if not self.done.done():
@@ -55,11 +58,11 @@ class GroupCommit:
     """Collects calls and hands them to ``write``, in order, one write at a time.
 
     ``write`` returns when the calls' records are durable, or raises LogUnavailable for all of them; single calls it
-    may fail itself. It must end within the timeout.
+    may fail itself. It must end within the timeout. A record larger than ``record_bytes`` is the caller's mistake.
     """
 
-    def __init__(self, write: Write, limits: Limits) -> None:
-        self._write, self._limits = write, limits
+    def __init__(self, write: Write, limits: Limits, record_bytes: int = sys.maxsize) -> None:
+        self._write, self._limits, self._record_bytes = write, limits, record_bytes
         self._waiting: deque[Call] = deque()
         self._in_flight: list[Call] = []
         self._held_bytes = 0
@@ -103,6 +106,8 @@ class GroupCommit:
                 timer.cancel()
 
     def _admit(self, call: Call) -> None:
+        if call.largest > self._record_bytes:
+            raise ValueError(f"a record is larger than {self._record_bytes} bytes")
         if self._stopped:
             raise LogUnavailable("the log is closed")
         if self._held_bytes and self._held_bytes + call.size > self._limits.buffer_bytes:

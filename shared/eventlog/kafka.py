@@ -67,16 +67,13 @@ class KafkaAppender:
     def __init__(self, connection: Mapping[str, Any], limits: Limits) -> None:
         self._arguments, self._timeout = connection, limits.timeout
         self._keeper = Keeper(self._connect, _discard, limits.timeout)
-        self._commit = GroupCommit(self._write, limits)
+        self._commit = GroupCommit(self._write, limits, record_bytes=BATCH_BYTES)
 
     async def start(self) -> None:
         await self._keeper.start()
 
     async def append(self, topic: str, records: Sequence[Record]) -> None:
         self._keeper.check()
-        for record in records:
-            if len(record.key) + len(record.value) > BATCH_BYTES:
-                raise ValueError(f"a record is larger than {BATCH_BYTES} bytes")
         await self._commit.append(topic, records)
 
     async def stop(self) -> None:
@@ -120,21 +117,19 @@ class KafkaAppender:
 def _pack(producer: AIOKafkaProducer, calls: Sequence[Call], partitions: Mapping[str, int]) -> list[tuple[Lane, Any]]:
     """The records of all calls in batches, each partition's in order; a partition has several only if one is full."""
     full: list[tuple[Lane, Any]] = []
-    open_batches: dict[Lane, Any] = {}
+    open_batches: dict[str, dict[int, Any]] = {topic: {} for topic in partitions}
     for call in calls:
-        topic = call.topic
-        width = partitions[topic]
+        batches, width = open_batches[call.topic], partitions[call.topic]
         for record in call.records:
-            lane = (topic, partition_of(record.key, width))
-            batch = open_batches.get(lane)
-            if batch is None:
-                batch = open_batches[lane] = producer.create_batch()
-            fields = {"key": record.key, "value": record.value, "headers": list(record.headers), "timestamp": None}
-            if batch.append(**fields) is None:
-                full.append((lane, batch))
-                batch = open_batches[lane] = producer.create_batch()
-                batch.append(**fields)
-    return full + list(open_batches.items())
+            key, value, headers = record.key, record.value, list(record.headers)
+            partition = partition_of(key, width)
+            batch = batches.get(partition)
+            if batch is None or batch.append(key=key, value=value, headers=headers, timestamp=None) is None:
+                if batch is not None:
+                    full.append(((call.topic, partition), batch))
+                batches[partition] = batch = producer.create_batch()
+                batch.append(key=key, value=value, headers=headers, timestamp=None)
+    return full + [((topic, n), batch) for topic, batches in open_batches.items() for n, batch in batches.items()]
 
 
 async def _send(producer: AIOKafkaProducer, batches: Sequence[tuple[Lane, Any]]) -> dict[Lane, BaseException]:
