@@ -16,6 +16,7 @@ INDEX_ONLY: Final = {
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
+    "temp_buffers": "32MB",  # the rows of a large batch, which would be written to disk else
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from aiokafka.codec import zstd_decode, zstd_encode
 
 from services.stitcher.journey.facts import MINUTES_KEPT, SECONDS_KEPT, Cell, Cohort, Rollups
 from services.stitcher.journey.fold import Journey
@@ -18,6 +19,7 @@ from shared.tables import DAY_TIER, HOUR_TIER, MINUTE_TIER, SECOND_TIER, Visit
 Row = Sequence[Any]
 Columns = list[list[Any]]
 EVER = -(2**63)
+_COMPRESSED = b"\x28\xb5\x2f\xfd"  # begins what zstd makes, and no msgpack of a list
 
 _pack = msgspec.msgpack.Encoder(uuid_format="bytes").encode
 _visits = msgspec.msgpack.Decoder(list[Visit], strict=False).decode  # numbers too large for msgpack are text
@@ -108,13 +110,14 @@ def journey(row: Row) -> tuple[UUID, Journey]:
 
 
 def outbox_pack(changes: Sequence[tuple[UUID, bytes]]) -> bytes:
-    """Changes as they lie in one row of the outbox."""
-    return _pack([(str(profile_id), record) for profile_id, record in changes])
+    """Changes as they lie in one row of the outbox; PostgreSQL's own compression takes ten times as long."""
+    packed: bytes = zstd_encode(_pack([(str(profile_id), record) for profile_id, record in changes]), 1)
+    return packed
 
 
 def outbox_records(pack: bytes) -> list[tuple[str, bytes]]:
-    """(key, record) of the changes in one row of the outbox, in order."""
-    return _changes(pack)
+    """(key, record) of the changes in one row of the outbox, in order; rows of earlier versions are not compressed."""
+    return _changes(zstd_decode(pack) if pack.startswith(_COMPRESSED) else pack)
 
 
 def pack_visits(visits: list[Visit]) -> bytes:
