@@ -18,10 +18,10 @@ import typer
 from shared.keys import has_demo_key, load_readers, load_sources
 from shared.settings import Settings
 from throughline.environment import fail, with_database
+from throughline.ports import is_free
 
 READY_SECONDS = 120.0
 STOP_SECONDS = 26.0
-SERVICES = ("ingest", "stitcher", "metrics")
 _PR_SET_PDEATHSIG = 1
 Companion = Callable[[Settings], Coroutine[Any, Any, None]]
 
@@ -49,6 +49,8 @@ def run_command(
 def run(companion: Companion | None = None) -> None:
     """Runs until Ctrl-C, SIGTERM or the end of a part. ``companion`` runs beside the services once they are ready."""
     with with_database(Settings) as settings:
+        if (reason := taken(settings)) is not None:
+            fail(reason)
         sources, readers = load_sources(settings.throughline_config), load_readers(settings.throughline_config)
         keys = [one.keys for one in sources] + [one.keys for one in readers]
         demo = has_demo_key(frozenset().union(*keys))
@@ -94,7 +96,7 @@ async def _children(settings: Settings) -> AsyncIterator[list[Child]]:
     environment = {**os.environ, "DATABASE_URL": settings.database_url or ""}
     children: list[Child] = []
     try:
-        for name in SERVICES:
+        for name in ports(settings):
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", f"services.{name}", env=environment, stdin=asyncio.subprocess.DEVNULL,
                 process_group=0, preexec_fn=_end_with_parent(),
@@ -131,8 +133,7 @@ async def _stop(children: list[Child]) -> None:
 
 async def _ready(settings: Settings) -> str | None:
     """Waits until all services are ready; answers a sentence if they are not in time."""
-    ports = dict(zip(SERVICES, (settings.ingest_port, settings.stitcher_port, settings.metrics_port), strict=True))
-    waiting = dict(ports)
+    waiting = ports(settings)
     deadline = asyncio.get_running_loop().time() + READY_SECONDS
     async with httpx.AsyncClient(timeout=5) as client:
         while waiting:
@@ -144,6 +145,19 @@ async def _ready(settings: Settings) -> str | None:
                 return f"{', '.join(waiting)} did not get ready within {READY_SECONDS:.0f} s"
             await asyncio.sleep(0.05)
     return None
+
+
+def taken(settings: Settings) -> str | None:
+    """Which of the services' ports somebody else listens on, in a sentence; None if they are free."""
+    for name, port in ports(settings).items():
+        if not is_free(port, local(settings)):
+            return f"port {port} of {name} is in use, perhaps by another Throughline; set {name.upper()}_PORT"
+    return None
+
+
+def ports(settings: Settings) -> dict[str, int]:
+    """Each service's port."""
+    return {"ingest": settings.ingest_port, "stitcher": settings.stitcher_port, "metrics": settings.metrics_port}
 
 
 def local(settings: Settings) -> str:

@@ -15,7 +15,7 @@ from shared.identifiers import IdentityRules
 from shared.journey_map import JourneyMap
 from shared.touchpoint import micros
 from tests.support import datasets, slow_model
-from tests.support.pipeline import ROOT, Pipeline
+from tests.support.pipeline import ROOT, Pipeline, eventually
 
 FURTHEST = [0, 2, 76, 81, 113, 328]  # rete_ecom.reference.json, for a map in which silence ends nothing
 
@@ -81,9 +81,11 @@ async def test_rete_ecom_comes_out_right_to_the_last_journey(tmp_path: Path, log
         assert [sum(stage["left"].values()) for stage in whole["stages"]] == FURTHEST
         assert shown(whole) == figures(forever, slow_model.flat(model, forever))
 
-        answer = await pipeline.ask("/v1/maps/shop/funnel")
-        while answer["journeys"]["open"]:  # the clock closes imported history in batches
-            answer = await pipeline.ask("/v1/maps/shop/funnel")
+        async def closed() -> Any:  # the clock closes imported history in batches
+            funnel = await pipeline.ask("/v1/maps/shop/funnel")
+            return None if funnel["journeys"]["open"] else funnel
+
+        answer = await eventually(closed, 120)
         assert shown(answer) == figures(shop, journeys)
 
         paid = slow_model.chosen(journeys, acquisition="Paid Search")

@@ -68,7 +68,7 @@ async def test_when_it_is_killed_its_parts_end_and_the_next_start_finds_the_data
         assert pipeline.stop() == 0
 
 
-async def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+async def test_a_port_that_is_taken_is_said_and_who_has_it_goes_on(tmp_path: Path) -> None:
     first, second = Pipeline(tmp_path / "home"), Pipeline(tmp_path / "home")
     with first.running():
         await first.ready()
@@ -76,7 +76,7 @@ async def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
         with second.running():
             assert second.process is not None
             assert second.process.wait(timeout=40) == 1
-        assert "address already in use" in second.said
+        assert f"port {first.ports[0]} of ingest is in use" in second.said
         assert (await first.ask("/v1/maps/shop/funnel"))["journeys"]["started"] == 0
 
 
