@@ -18,7 +18,7 @@ LOST: Final = 2
 STATUSES: Final = ("open", "completed", "lost")
 
 
-class Visit(msgspec.Struct, array_like=True):
+class Visit(msgspec.Struct, array_like=True, gc=False):
     """One stay in a stage, packed in ``journeys.visits``; additive, so that a journey is the sum of its visits.
 
     ``entered_at`` and ``last_at`` are the times of its first and last touchpoint, ``cause`` the id of the first.

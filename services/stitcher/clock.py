@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 from uuid import UUID
+
+import msgspec
 
 from services.stitcher.errors import Transient
 from services.stitcher.journey.changes import changes, records
@@ -137,7 +138,7 @@ class Closing:
             id_ = profile.profile_id
             lines = records(told, plan, id_, profile.sequence, journey.journey_id, (journey, after))
             self.changes.outbox.extend([(id_, line) for line in lines])
-            profile = self.changes.profiles[id_] = replace(profile, sequence=profile.sequence + len(told))
+            profile = self.changes.profiles[id_] = msgspec.structs.replace(profile, sequence=profile.sequence + len(told))
         if before[:3] != after[:3]:
             self.counted[STATUSES[after.status] if after.status != OPEN else "stalled"] += 1
         journey.counted = after[:3]

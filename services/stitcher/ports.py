@@ -19,8 +19,7 @@ from services.stitcher.journey.fold import Journey
 from services.stitcher.journey.identity import Alias, Link, Span
 
 
-@dataclass(frozen=True, slots=True)
-class Identifier:
+class Identifier(msgspec.Struct, frozen=True, gc=False):
     """A row of `identifiers`. ``new``: this transaction inserted it, so nothing else can hang on it yet."""
 
     key: str
@@ -54,8 +53,7 @@ class TouchpointRow(msgspec.Struct, frozen=True, gc=False):
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(msgspec.Struct, frozen=True, gc=False):
     """A row of `profiles`; ``traits`` is {key: (time, id, value)}, ``journeys`` {map_id: journey_id} (the last one)."""
 
     profile_id: UUID

@@ -9,6 +9,8 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from services.stitcher.journey.batch import Batch, first_received, pair_of
 from services.stitcher.journey.changes import changes, records
 from services.stitcher.journey.evidence import Evidence, Pair, changed, downwards, with_batch
@@ -349,7 +351,7 @@ class _Stitching:
                 self._compare(plans[journey.map_id], journey_id, old, new)
         for profile_id, n in self.told.items():
             profile = self.changes.profiles[profile_id]
-            self.changes.profiles[profile_id] = replace(profile, sequence=profile.sequence + n)
+            self.changes.profiles[profile_id] = msgspec.structs.replace(profile, sequence=profile.sequence + n)
 
     def _compare(
         self, plan: Plan, journey_id: UUID, old: tuple[str, Journey] | None, new: tuple[str, Journey] | None

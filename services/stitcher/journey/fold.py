@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
-from operator import attrgetter
+from copy import copy
+from dataclasses import dataclass
 from uuid import UUID
 
 import msgspec
@@ -15,8 +15,7 @@ from shared.identifiers import named
 from shared.tables import Visit
 
 
-@dataclass(slots=True)
-class Journey:
+class Journey(msgspec.Struct, gc=False):
     """One run of one profile through one map version; instants in microseconds, value in millionths.
 
     ``closed_at`` and ``early`` are what touchpoints say; what the clock says is added by `facts.state_of`.
@@ -42,7 +41,7 @@ class Journey:
     closed_at: int | None = None
     early: bool = False
     restated: bool = False
-    counted: tuple[int, bool, int | None] | None = field(default=None, compare=False)
+    counted: tuple[int, bool, int | None] | None = None
 
     @property
     def stage(self) -> int:
@@ -51,13 +50,11 @@ class Journey:
 
     def copy(self) -> Journey:
         """A journey that can go on without this one changing."""
-        last = msgspec.structs.replace(self.visits[-1], moments=dict(self.visits[-1].moments))
-        other = Journey(*_values(self))
-        other.visits = [*self.visits[:-1], last]
+        other, last = copy(self), copy(self.visits[-1])
+        last.moments = last.moments.copy()
+        other.visits = self.visits.copy()
+        other.visits[-1] = last
         return other
-
-
-_values = attrgetter(*(field.name for field in fields(Journey)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +200,7 @@ def _shortened(journey: Journey, number: int) -> Journey:
     """The journey when it had made only its first ``number`` visits."""
     visits = journey.visits[:number]
     goals = [visit.goal_at for visit in visits if visit.goal_at is not None]
-    return replace(
+    return msgspec.structs.replace(
         journey,
         visits=visits,
         last_at=visits[-1].last_at,

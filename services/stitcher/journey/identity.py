@@ -5,15 +5,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from shared.identifiers import IdentityRules
 from shared.touchpoint import HOUR
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True, gc=False):
     """Evidence summed up: its first and last moment and the touchpoints that say so (of equal times the smaller id)."""
 
     earliest: int
@@ -38,8 +38,7 @@ class Span:
         return Span(first.earliest, first.earliest_id, last.latest, last.latest_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(msgspec.Struct, frozen=True, gc=False):
     """A row of `links`."""
 
     lower: str
@@ -48,8 +47,7 @@ class Link:
     revoked: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Alias:
+class Alias(msgspec.Struct, frozen=True, gc=False):
     """A row of `aliases`; a < b."""
 
     a: str
