@@ -84,7 +84,7 @@ Command = Revocation | Withdrawal
 def micros(moment: datetime) -> int:
     """Microseconds since 1970-01-01 UTC of a zoned datetime, exactly."""
     delta = moment - EPOCH
-    return (delta.days * 86400 + delta.seconds) * SECOND + delta.microseconds
+    return delta.days * DAY + delta.seconds * SECOND + delta.microseconds
 
 
 def moment(us: int) -> datetime:

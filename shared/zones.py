@@ -17,6 +17,16 @@ def hour_start(us: int, zone: ZoneInfo) -> int:
     return us - us % _QUARTER - _past_hour(quarter, zone)
 
 
+def hour_and_day(us: int, zone: ZoneInfo) -> tuple[int, int]:
+    """`hour_start` and `day_start` at once."""
+    return _hour_and_day(us - us % _QUARTER, zone)
+
+
+@lru_cache(maxsize=65536)
+def _hour_and_day(quarter: int, zone: ZoneInfo) -> tuple[int, int]:
+    return hour_start(quarter, zone), day_start(quarter, zone)
+
+
 @lru_cache(maxsize=65536)
 def _past_hour(quarter: int, zone: ZoneInfo) -> int:
     return (EPOCH + timedelta(microseconds=quarter)).astimezone(zone).minute * MINUTE

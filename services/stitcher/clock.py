@@ -133,12 +133,14 @@ class Closing:
         plan = self._plans[journey.map_id]
         before, after = State(*journey.counted, None), state_of(journey, plan, self._clock)
         add_difference(self.changes.rollups, plan, (journey, before), (journey, after), self._clock)
-        told = list(changes((journey, before), (journey, after)))
+        told = changes((journey, before), (journey, after))
         if told:
             id_ = profile.profile_id
             lines = records(told, plan, id_, profile.sequence, journey.journey_id, (journey, after))
             self.changes.outbox.extend([(id_, line) for line in lines])
-            profile = self.changes.profiles[id_] = msgspec.structs.replace(profile, sequence=profile.sequence + len(told))
+            profile = self.changes.profiles[id_] = msgspec.structs.replace(
+                profile, sequence=profile.sequence + len(told)
+            )
         if before[:3] != after[:3]:
             self.counted[STATUSES[after.status] if after.status != OPEN else "stalled"] += 1
         journey.counted = after[:3]

@@ -53,7 +53,7 @@ class TouchpointRow(msgspec.Struct, frozen=True, gc=False):
     data: bytes
 
 
-class Profile(msgspec.Struct, frozen=True, gc=False):
+class Profile(msgspec.Struct, gc=False):
     """A row of `profiles`; ``traits`` is {key: (time, id, value)}, ``journeys`` {map_id: journey_id} (the last one)."""
 
     profile_id: UUID

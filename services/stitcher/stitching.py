@@ -6,18 +6,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from services.stitcher.journey.batch import Batch, first_received, pair_of
-from services.stitcher.journey.changes import changes, records
+from services.stitcher.journey.changes import Change, changes, moved, records
 from services.stitcher.journey.evidence import Evidence, Pair, changed, downwards, with_batch
-from services.stitcher.journey.facts import State, add_difference, add_restated, state_of
+from services.stitcher.journey.facts import Counted, State, add_difference, add_restated, state_of
 from services.stitcher.journey.fold import Journey, resume
 from services.stitcher.journey.identity import FOREVER, Ladder, Link
-from services.stitcher.journey.profile import Traits, fold_on, plain, traits_before, with_traits
+from services.stitcher.journey.profile import Traits, fold_on, plain, rising, traits_before, with_traits
 from services.stitcher.journey.rules import Plan
 from services.stitcher.journey.touch import Touch, decode_touch
 from services.stitcher.ports import Changes, Identifier, Profile, StoredRevocation, TouchpointRow, Unit
@@ -26,6 +23,7 @@ from shared.identifiers import IdentityRules
 from shared.tables import OPEN
 from shared.touchpoint import micros
 
+Owned = tuple[Profile, Journey]  # the profile as it was before the batch
 ANY_DEGREE = 2**31 - 1  # a degree that nothing exceeds
 
 
@@ -71,11 +69,10 @@ class _Stitching:
         self.before, self.after = Evidence(), Evidence()
         self.affected: dict[str, int] = {}  # root -> the earliest instant at which its touchpoints change
         self.causes: dict[str, str] = {}
-        self.told: Counter[UUID] = Counter()  # changes told of each profile
-        self.gained: Counter[str] = Counter()  # root -> touchpoints more or less than before
+        self.gained: Counter[str] = Counter()  # root -> touchpoints more or less than before, but for arrivals
         self.arrivals: defaultdict[str, list[Touch]] = defaultdict(list)
-        self.journeys_before: dict[UUID, tuple[str, Journey]] = {}  # by journey: (root, as stored)
-        self.journeys_after: dict[UUID, tuple[str, Journey]] = {}
+        self.journeys_before: dict[UUID, Owned] = {}  # of profiles that are folded again, by journey
+        self.journeys_after: dict[UUID, Owned] = {}
 
     async def run(self) -> Outcome:
         pairs = self.batch.pairs
@@ -92,7 +89,6 @@ class _Stitching:
             await self._move(elsewhere, {(touch.key, touch.id) for touch in [*fresh, *(t for _, t in replaced)]})
         self._arrive(fresh, replaced)
         await self._fold()
-        self._compare_journeys()
         self._write_identity(pairs)
         await self.unit.write(self.changes)
         return self.outcome
@@ -212,7 +208,6 @@ class _Stitching:
         for touch in fresh:
             root = now.climb(touch.key, touch.time)
             self.arrivals[root].append(touch)
-            self.gained[root] += 1
         for old, copy in replaced:
             self._touch(was.climb(old.key, old.time), old.time, -1, "copy")
             self._touch(now.climb(copy.key, copy.time), copy.time, 1, "copy")
@@ -248,23 +243,28 @@ class _Stitching:
         wanted = [journey for profile in profiles.values() for journey in profile.journeys.values()]
         stored = await self.unit.journeys(wanted) if wanted else {}
         for root, profile in profiles.items():
-            touches = self.arrivals[root]
-            if len(touches) > 1:
-                touches.sort(key=lambda touch: (touch.time, touch.id, touch.key))
-            before = {stored[id_][1].map_id: stored[id_][1] for id_ in profile.journeys.values() if id_ in stored}
-            self.journeys_before |= {journey.journey_id: (root, journey) for journey in before.values()}
-            last = {}
-            for plan in self.plans:
-                known = before.get(plan.map_id)
-                journeys, _ = fold_on(plan, [known.copy()] if known else [], touches, profile.traits)
-                self.journeys_after |= {journey.journey_id: (root, journey) for journey in journeys}
-                if journeys:
-                    last[plan.map_id] = journeys[-1].journey_id
-            traits = profile.traits
-            for touch in touches:
-                if touch.carries_traits:
-                    traits = with_traits(traits, touch)
-            self._write_profile(profile, max(profile.last_time, touches[-1].time), traits, last)
+            known = {stored[id_][1].map_id: stored[id_][1] for id_ in profile.journeys.values() if id_ in stored}
+            self._fold_on(profile, known, self.arrivals[root])
+
+    def _fold_on(self, profile: Profile, known: Mapping[int, Journey], touches: list[Touch]) -> None:
+        """Folds what is later than all there was onto a profile's last journeys, ``known`` by map."""
+        if not rising(touches):
+            touches.sort(key=lambda touch: (touch.time, touch.id, touch.key))
+        folded = []
+        for plan in self.plans:
+            before = known.get(plan.map_id)
+            journeys, _ = fold_on(plan, [before.copy()] if before else [], touches, profile.traits)
+            folded.append((plan, before, journeys))
+        last = {plan.map_id: journeys[-1].journey_id for plan, _, journeys in folded if journeys}
+        traits = profile.traits
+        for touch in touches:
+            if touch.carries_traits:
+                traits = with_traits(traits, touch)
+        self._write_profile(profile, max(profile.last_time, touches[-1].time), traits, last)
+        for plan, before, journeys in folded:
+            for number, journey in enumerate(journeys):
+                old = (profile, before) if before and number == 0 else None
+                self._compare(plan, old, (profile, journey))
 
     async def _fold_again(self, profiles: Mapping[str, Profile]) -> None:
         """The slow path: from the last visit that nothing before the change can touch."""
@@ -279,7 +279,7 @@ class _Stitching:
         by_uid = {profile.profile_id: root for root, profile in profiles.items()}
         for profile_id, journey in await self.unit.journeys_of(by_uid):
             journeys[by_uid[profile_id], journey.map_id].append(journey)
-            self.journeys_before[journey.journey_id] = (by_uid[profile_id], journey)
+            self.journeys_before[journey.journey_id] = (profiles[by_uid[profile_id]], journey)
         resumptions = {
             (root, plan.map_id): resume(plan, journeys[root, plan.map_id], self.affected[root])
             for root in profiles for plan in self.plans
@@ -299,11 +299,12 @@ class _Stitching:
                 ]
                 mine = [touch for touch in touches[root] if again.since is None or touch.time >= again.since]
                 folded, _ = fold_on(plan, kept, mine, traits)
-                self.journeys_after |= {journey.journey_id: (root, journey) for journey in folded}
+                self.journeys_after |= {journey.journey_id: (profile, journey) for journey in folded}
                 if folded:
                     last[plan.map_id] = folded[-1].journey_id
             latest = max([profile.last_time, *(touch.time for touch in touches[root])])
             self._write_profile(profile, latest, traits_before(speaking[root], None), last)
+        self._compare_journeys()
 
     async def _touches_of(
         self, profiles: Iterable[str], below: Mapping[str, list[str]], ladder: Ladder, since: Mapping[str, int]
@@ -335,7 +336,7 @@ class _Stitching:
         return found
 
     def _write_profile(self, profile: Profile, last_time: int, traits: Traits, journeys: dict[int, UUID]) -> None:
-        count = profile.touchpoints + self.gained[profile.key]
+        count = profile.touchpoints + len(self.arrivals.get(profile.key, ())) + self.gained.get(profile.key, 0)
         self.changes.profiles[profile.profile_id] = Profile(
             profile.profile_id, profile.key, count, last_time, traits, journeys, profile.sequence
         )
@@ -343,55 +344,51 @@ class _Stitching:
     # --- What comes out ----------------------------------------------------------------------------------------------
 
     def _compare_journeys(self) -> None:
-        """Rollup deltas, changes told to others, and the rows to write, for each journey that differs."""
+        """Compares all journeys of those who were folded again: a journey may have gone from one to another."""
         plans = {plan.map_id: plan for plan in self.plans}
         for journey_id, (_, journey) in {**self.journeys_before, **self.journeys_after}.items():
-            if journey.map_id in plans:
-                old, new = self.journeys_before.get(journey_id), self.journeys_after.get(journey_id)
-                self._compare(plans[journey.map_id], journey_id, old, new)
-        for profile_id, n in self.told.items():
-            profile = self.changes.profiles[profile_id]
-            self.changes.profiles[profile_id] = msgspec.structs.replace(profile, sequence=profile.sequence + n)
+            old, new = self.journeys_before.get(journey_id), self.journeys_after.get(journey_id)
+            if journey.map_id in plans and not (old and new and old[0] is new[0] and old[1] is new[1]):
+                self._compare(plans[journey.map_id], old, new)
 
-    def _compare(
-        self, plan: Plan, journey_id: UUID, old: tuple[str, Journey] | None, new: tuple[str, Journey] | None
-    ) -> None:
-        if old and new and old[0] == new[0] and old[1] is new[1]:
-            return
+    def _compare(self, plan: Plan, old: Owned | None, new: Owned | None) -> None:
+        """Rollup deltas, changes told to others, and the row to write, of one journey."""
         before = (old[1], State(*old[1].counted, None)) if old and old[1].counted else None
         after = (new[1], state_of(new[1], plan, self.clock)) if new else None
         differs = add_difference(self.changes.rollups, plan, before, after, self.now)
-        owner = new[0] if new else old[0] if old else ""
-        late = owner in self.affected
-        reopened = bool(before and after and before[1].status != OPEN and after[1].status == OPEN)
         if before and before[0].restated:
             add_restated(self.changes.rollups, plan, before[0], -1)
         if new and after:
-            journey = new[1]
-            journey.restated = bool(before and (before[0].restated or (differs and (late or reopened))))
+            journey, (_, state) = new[1], after
+            late = new[0].key in self.affected
+            reopened = before is not None and before[1].status != OPEN and state.status == OPEN
+            journey.restated = before is not None and (before[0].restated or (differs and (late or reopened)))
             if journey.restated:
                 add_restated(self.changes.rollups, plan, journey, 1)
-            journey.counted = after[1][:3]
-            self.changes.journeys[journey_id] = (uid(new[0]), journey)
-            self.changes.due[journey_id] = after[1].due_at
-        else:
-            self.changes.gone.add(journey_id)
-        if old and new and old[0] != new[0]:
-            self._tell(plan, old[0], journey_id, before, None)
-            self._tell(plan, new[0], journey_id, None, after, moved=True)
-        else:
-            self._tell(plan, owner, journey_id, before, after)
+            journey.counted = state[:3]
+            self.changes.journeys[journey.journey_id] = (new[0].profile_id, journey)
+            self.changes.due[journey.journey_id] = state.due_at
+        elif old:
+            self.changes.gone.add(old[1].journey_id)
+        self._tell_of(plan, old, new, before, after)
 
-    def _tell(self, plan: Plan, root: str, journey_id: UUID, before: Any, after: Any, moved: bool = False) -> None:
-        """Puts what changed into the outbox, numbered for the profile."""
-        told = [("restated", after[0].last_at, None, after[0].stage)] if moved else list(changes(before, after))
-        if not told:
-            return
-        profile_id = uid(root)
-        sequence = self.changes.profiles[profile_id].sequence + self.told[profile_id]
-        lines = records(told, plan, profile_id, sequence, journey_id, after)
-        self.told[profile_id] += len(lines)
-        self.changes.outbox.extend([(profile_id, line) for line in lines])
+    def _tell_of(
+        self, plan: Plan, old: Owned | None, new: Owned | None, before: Counted | None, after: Counted | None
+    ) -> None:
+        """Puts what changed into the outbox."""
+        if old and new and old[0] is not new[0]:
+            self._tell(plan, old[0], old[1].journey_id, changes(before, None), None)
+            self._tell(plan, new[0], new[1].journey_id, moved(new[1]), after)
+        elif owned := new or old:
+            self._tell(plan, owned[0], owned[1].journey_id, changes(before, after), after)
+
+    def _tell(self, plan: Plan, of: Profile, journey_id: UUID, told: list[Change], after: Counted | None) -> None:
+        """Tells what became of a profile's journey, numbered for the profile."""
+        if told:
+            profile = self.changes.profiles[of.profile_id]
+            lines = records(told, plan, profile.profile_id, profile.sequence, journey_id, after)
+            profile.sequence += len(lines)
+            self.changes.outbox += [(profile.profile_id, line) for line in lines]
 
     def _write_identity(self, pairs: Iterable[Pair]) -> None:
         """What became of identifiers and links."""

@@ -72,9 +72,10 @@ def _add(batch: Batch, touch: Touch, rules: IdentityRules) -> None:
     known = batch.touches.get(name)
     batch.touches[name] = touch if known is None else first_received(known, touch)
     batch.keys.add(touch.key)
-    for lower, higher in pairs_of(touch.ids, rules):
-        _witness(batch, lower, higher, touch)
-    if touch.previous_id is not None and touch.type == "alias":
+    if len(touch.ids) > 1:
+        for lower, higher in pairs_of(touch.ids, rules):
+            _witness(batch, lower, higher, touch)
+    if touch.type == "alias" and touch.previous_id is not None:
         _alias(batch, touch, touch.previous_id)
 
 

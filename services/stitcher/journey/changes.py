@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
-from services.stitcher.journey.facts import State, goes_on
+from services.stitcher.journey.facts import Counted, goes_on
 from services.stitcher.journey.fold import Journey
 from services.stitcher.journey.rules import MILLION, Plan
 from shared.tables import OPEN, STATUSES
@@ -17,29 +17,34 @@ from shared.touchpoint import moment
 _encode = msgspec.json.Encoder().encode
 _NULL = msgspec.Raw(b"null")
 
-Counted = tuple[Journey, State]
+
 Change = tuple[str, int | None, str | None, int | None]  # what, when, the touchpoint that caused it, stage position
 
 
-def changes(before: Counted | None, after: Counted | None) -> Iterator[Change]:
+def changes(before: Counted | None, after: Counted | None) -> list[Change]:
     """One entry per change, in order: opened, entered, converted, completed, lost while the journey just goes on;
     one restated where what was told before no longer holds."""
     if after is None:
-        yield "restated", None, None, None
-        return
+        return [("restated", None, None, None)]
     journey, state = after
     if before is not None and not _goes_on(before, after):
-        yield "restated", journey.last_at, None, journey.stage
-        return
+        return [("restated", journey.last_at, None, journey.stage)]
+    found: list[Change] = []
     known = len(before[0].visits) if before else 0
     for number in range(known, len(journey.visits)):
         visit = journey.visits[number]
-        yield ("entered" if number else "opened"), visit.entered_at, visit.cause, visit.stage
+        found.append(("entered" if number else "opened", visit.entered_at, visit.cause, visit.stage))
     if journey.converted_at is not None and (before is None or before[0].converted_at is None):
         cause = next(visit.goal_cause for visit in journey.visits if visit.goal_at is not None)
-        yield "converted", journey.converted_at, cause, journey.stage
+        found.append(("converted", journey.converted_at, cause, journey.stage))
     if state.status != OPEN and (before is None or before[1].status == OPEN):
-        yield STATUSES[state.status], state.closed_at, None, journey.stage
+        found.append((STATUSES[state.status], state.closed_at, None, journey.stage))
+    return found
+
+
+def moved(journey: Journey) -> list[Change]:
+    """What is told of a journey to whom it was not the customer's before."""
+    return [("restated", journey.last_at, None, journey.stage)]
 
 
 def _goes_on(before: Counted, after: Counted) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
+
+import msgspec
 
 from services.stitcher.journey.fold import Journey
 from services.stitcher.journey.rules import Plan
@@ -26,7 +27,7 @@ from shared.tables import (
     Visit,
 )
 from shared.touchpoint import MINUTE, SECOND
-from shared.zones import day_start, hour_start
+from shared.zones import hour_and_day
 
 SECONDS_KEPT: Final = 120 * MINUTE
 MINUTES_KEPT: Final = 48 * 60 * MINUTE
@@ -52,6 +53,9 @@ class State(NamedTuple):
     due_at: int | None  # when the clock must look again; None: never
 
 
+Counted = tuple[Journey, State]
+
+
 class Flow(NamedTuple):
     """One transition: when, from where to where, after how long (None: a journey's start)."""
 
@@ -61,8 +65,7 @@ class Flow(NamedTuple):
     spent: int | None
 
 
-@dataclass(slots=True)
-class Cohort:
+class Cohort(msgspec.Struct, gc=False):
     """The delta of one cell and hour or day."""
 
     counts: list[int]
@@ -70,12 +73,37 @@ class Cohort:
     restated: int = 0
 
 
+class Begun(NamedTuple):
+    """Where journeys count that began in one hour: their cell, and the cohorts of that hour and of its day."""
+
+    cell: Cell
+    cohorts: tuple[Cohort, Cohort]
+
+
+FlowKey = tuple[Cell, int, int, int, int, int]
+
+
 @dataclass(slots=True)
 class Rollups:
     """Deltas of the rollup tables: cohort by (cell, tier, at), flow by (cell, tier, at, from, to, bucket)."""
 
     cohort: dict[tuple[Cell, int, int], Cohort] = field(default_factory=dict)
-    flow: dict[tuple[Cell, int, int, int, int, int], int] = field(default_factory=dict)
+    flow: dict[FlowKey, int] = field(default_factory=dict)
+    _begun: dict[tuple[int, str, str, str, str, int], Begun] = field(default_factory=dict, repr=False, compare=False)
+
+    def begun(self, plan: Plan, journey: Journey, segment: str) -> Begun:
+        """Where a journey counts, among those of a segment."""
+        hour, day = hour_and_day(journey.started_at, plan.zone)
+        name = (plan.map_id, segment, journey.channel, journey.acquisition, journey.source, hour)
+        found = self._begun.get(name)
+        if found is None:
+            cell = Cell(*name[:5])
+            cohorts = [
+                self.cohort.setdefault((cell, tier, at), Cohort([0] * plan.layout.width))
+                for tier, at in ((HOUR_TIER, hour), (DAY_TIER, day))
+            ]
+            found = self._begun[name] = Begun(cell, (cohorts[0], cohorts[1]))
+        return found
 
 
 def state_of(journey: Journey, plan: Plan, clock: int) -> State:
@@ -98,158 +126,131 @@ def bucket(spent: int) -> int:
     return 0 if spent < SECOND else 1 + int(math.log(spent / SECOND) / _LOG_GROWTH)
 
 
-def flows(journey: Journey, state: State, first: int = 0) -> Iterator[Flow]:
+def flows(journey: Journey, state: State, first: int = 0) -> list[Flow]:
     """The transitions of a journey from its visit number ``first`` on, its start and its end included."""
-    visits = journey.visits
+    visits, found = journey.visits, []
     for number in range(first, len(visits)):
         visit = visits[number]
         if number == 0:
-            yield Flow(visit.entered_at, START, visit.stage, None)
+            found.append(Flow(visit.entered_at, START, visit.stage, None))
         else:
             left = visits[number - 1]
-            yield Flow(visit.entered_at, left.stage, visit.stage, visit.entered_at - left.entered_at)
+            found.append(Flow(visit.entered_at, left.stage, visit.stage, visit.entered_at - left.entered_at))
     if state.closed_at is not None:
         last = visits[-1]
         to = TO_LOST if state.status == LOST else TO_COMPLETED
-        yield Flow(state.closed_at, last.stage, to, state.closed_at - last.entered_at)
+        found.append(Flow(state.closed_at, last.stage, to, state.closed_at - last.entered_at))
+    return found
 
 
 def counts(journey: Journey, state: State, layout: CohortLayout) -> dict[int, int]:
     """The journey's contribution to its cohort's counts, by place; only what is not 0."""
-    found = _standing(journey, state, layout)
-    _add_visits(found, journey.visits, layout, 1)
-    found |= {layout.entered(stage): 1 for stage in {visit.stage for visit in journey.visits}}
-    return found
-
-
-def _standing(journey: Journey, state: State, layout: CohortLayout) -> dict[int, int]:
-    """Where a journey is and how far it came."""
-    if state.status == OPEN:
-        kind = layout.OPEN_NEW if journey.converted_at is None else layout.OPEN_CONVERTED
-    else:
-        kind = layout.CLOSED_LOST if state.status == LOST else layout.CLOSED_COMPLETED
+    kind = _kind(journey, state, layout)
     found = {layout.left(journey.furthest, kind): 1, layout.at(journey.stage, kind): 1}
     if state.stalled:
         found[layout.at(journey.stage, layout.STALLED)] = 1
+    for visit in journey.visits:
+        found[layout.entered(visit.stage)] = 1
+        _add_visit(found, visit, layout, 1)
     return found
 
 
-def _add_visits(found: dict[int, int], visits: Iterable[Visit], layout: CohortLayout, sign: int) -> None:
-    """What visits add up to."""
-    for visit in visits:
-        place = layout.touchpoints(visit.stage)
-        found[place] = found.get(place, 0) + sign * visit.touchpoints
-        if visit.felt_n:
-            for place, n in ((layout.felt(visit.stage), visit.felt), (layout.felt_n(visit.stage), visit.felt_n)):
-                found[place] = found.get(place, 0) + sign * n
-        for moment, n in visit.moments.items():
-            place = layout.moment(moment)
+def _kind(journey: Journey, state: State, layout: CohortLayout) -> int:
+    """Of the four states of a journey in the cohort's counts the one it is in."""
+    if state.status == OPEN:
+        return layout.OPEN_NEW if journey.converted_at is None else layout.OPEN_CONVERTED
+    return layout.CLOSED_LOST if state.status == LOST else layout.CLOSED_COMPLETED
+
+
+def _add_visit(found: dict[int, int], visit: Visit, layout: CohortLayout, sign: int) -> None:
+    """What a visit's touchpoints add up to."""
+    place = layout.touchpoints(visit.stage)
+    found[place] = found.get(place, 0) + sign * visit.touchpoints
+    if visit.felt_n:
+        for place, n in ((layout.felt(visit.stage), visit.felt), (layout.felt_n(visit.stage), visit.felt_n)):
             found[place] = found.get(place, 0) + sign * n
+    for moment, n in visit.moments.items():
+        place = layout.moment(moment)
+        found[place] = found.get(place, 0) + sign * n
 
 
-def add_difference(
-    rollups: Rollups, plan: Plan, before: tuple[Journey, State] | None, after: tuple[Journey, State] | None, now: int
-) -> bool:
+def add_difference(rollups: Rollups, plan: Plan, before: Counted | None, after: Counted | None, now: int) -> bool:
     """Takes off what a journey contributed before and adds what it contributes now. Answers whether anything differs.
 
     ``restated`` is counted apart, by `add_restated`. What happened long before ``now`` (the worker's clock, in
     microseconds) is left out of the short-lived tiers.
     """
-    old = _Contribution(plan, *before) if before else None
-    new = _Contribution(plan, *after) if after else None
-    if old and new and old.base == new.base:
-        return _add_moved(rollups, plan, old, new, now)
-    for contribution, sign in ((old, -1), (new, 1)):
-        if contribution:
-            for segment in contribution.segments:
-                _add(rollups, contribution, segment, contribution.counts(), contribution.journey.value, sign)
-                _add_flows(rollups, contribution, segment, contribution.flows(0), sign, now)
-    return old is not None or new is not None
+    if before is not None and after is not None and _cells(before[0]) == _cells(after[0]):
+        return _add_moved(rollups, plan, before, after, now)
+    for counted, sign in ((before, -1), (after, 1)):
+        if counted is not None:
+            journey = counted[0]
+            _add(rollups, plan, journey, counts(*counted, plan.layout), journey.value, sign)
+            _add_flows(rollups, plan, journey, flows(*counted), sign, now)
+    return before is not None or after is not None
 
 
 def add_restated(rollups: Rollups, plan: Plan, journey: Journey, n: int) -> None:
     """Counts a journey as restated (+1), or takes that off (-1)."""
-    contribution = _Contribution(plan, journey, state_of(journey, plan, 0))
-    for segment in contribution.segments:
-        for tier, at in contribution.cohort_at():
-            _cohort(rollups, contribution, segment, tier, at).restated += n
+    for segment in ("", *journey.segments):
+        for cohort in rollups.begun(plan, journey, segment).cohorts:
+            cohort.restated += n
 
 
-class _Contribution:
-    """A journey in one state, and where its facts go."""
-
-    __slots__ = ("_cells", "_cohort_at", "_counts", "base", "journey", "plan", "segments", "state")
-
-    def __init__(self, plan: Plan, journey: Journey, state: State) -> None:
-        self.plan, self.journey, self.state = plan, journey, state
-        self.base = (journey.channel, journey.acquisition, journey.source, journey.started_at)
-        self.segments = ("", *journey.segments)
-        self._counts: dict[int, int] | None = None
-        self._cells: dict[str, Cell] = {}
-        self._cohort_at: tuple[tuple[int, int], tuple[int, int]] | None = None
-
-    def counts(self) -> dict[int, int]:
-        if self._counts is None:
-            self._counts = counts(self.journey, self.state, self.plan.layout)
-        return self._counts
-
-    def flows(self, first: int) -> list[Flow]:
-        return list(flows(self.journey, self.state, first))
-
-    def cell(self, segment: str) -> Cell:
-        cell = self._cells.get(segment)
-        if cell is None:
-            channel, acquisition, source, _ = self.base
-            cell = self._cells[segment] = Cell(self.journey.map_id, segment, channel, acquisition, source)
-        return cell
-
-    def cohort_at(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        if self._cohort_at is None:
-            zone, started = self.plan.zone, self.journey.started_at
-            self._cohort_at = (HOUR_TIER, hour_start(started, zone)), (DAY_TIER, day_start(started, zone))
-        return self._cohort_at
+def _cells(journey: Journey) -> tuple[object, ...]:
+    """What decides where a journey counts."""
+    return journey.started_at, journey.channel, journey.acquisition, journey.source, journey.segments
 
 
-def _add_moved(rollups: Rollups, plan: Plan, old: _Contribution, new: _Contribution, now: int) -> bool:
-    """The same journey in the same cells: only what differs, segment by segment."""
-    if goes_on(old.journey, new.journey):
-        same = len(old.journey.visits)
-        delta = _gained(old, new, same - 1)
+def _add_moved(rollups: Rollups, plan: Plan, before: Counted, after: Counted, now: int) -> bool:
+    """The same journey in the same cells: only what differs."""
+    (old, was), (new, state) = before, after
+    if goes_on(old, new):
+        same = len(old.visits)
+        numbers = _gained(before, after, plan.layout)
     else:
-        same = _same_visits(old.journey, new.journey)
-        delta = _minus(new.counts(), old.counts())
-    value = new.journey.value - old.journey.value
-    gone, come = old.flows(same), new.flows(same)
-    if gone and come and gone == come:
+        same = _same_visits(old, new)
+        numbers = _minus(counts(new, state, plan.layout), counts(old, was, plan.layout))
+    value = new.value - old.value
+    gone, come = flows(old, was, same), flows(new, state, same)
+    if gone == come:
         gone = come = []
-    changed = bool(delta or value or gone or come or old.segments != new.segments)
-    if not changed:
-        return False
-    for segment in new.segments:
-        if segment in old.segments:
-            _add(rollups, new, segment, delta, value, 1)
-            _add_flows(rollups, new, segment, gone, -1, now)
-            _add_flows(rollups, new, segment, come, 1, now)
-        else:
-            _add(rollups, new, segment, new.counts(), new.journey.value, 1)
-            _add_flows(rollups, new, segment, new.flows(0), 1, now)
-    for segment in old.segments:
-        if segment not in new.segments:
-            _add(rollups, old, segment, old.counts(), old.journey.value, -1)
-            _add_flows(rollups, old, segment, old.flows(0), -1, now)
-    return True
+    _add(rollups, plan, new, numbers, value, 1)
+    _add_flows(rollups, plan, new, gone, -1, now)
+    _add_flows(rollups, plan, new, come, 1, now)
+    return bool(numbers or value or gone or come)
 
 
-def _gained(old: _Contribution, new: _Contribution, last: int) -> dict[int, int]:
-    """What a journey that only goes on counts more than before: all but the visit number ``last`` is as it was."""
-    layout, visits = old.plan.layout, old.journey.visits
-    found = _minus(_standing(new.journey, new.state, layout), _standing(old.journey, old.state, layout))
-    _add_visits(found, visits[last:], layout, -1)
-    _add_visits(found, new.journey.visits[last:], layout, 1)
-    for stage in {visit.stage for visit in new.journey.visits[last + 1 :]}:
-        if all(visit.stage != stage for visit in visits):
-            found[layout.entered(stage)] = 1
+def _gained(before: Counted, after: Counted, layout: CohortLayout) -> dict[int, int]:
+    """What a journey that only goes on counts more than before: all visits but the last one are as they were."""
+    found = _stands_elsewhere(before, after, layout)
+    visits, last = after[0].visits, len(before[0].visits) - 1
+    _add_visit(found, before[0].visits[last], layout, -1)
+    _add_visit(found, visits[last], layout, 1)
+    for number in range(last + 1, len(visits)):
+        visit = visits[number]
+        _add_visit(found, visit, layout, 1)
+        if all(earlier.stage != visit.stage for earlier in visits[:number]):
+            found[layout.entered(visit.stage)] = 1
     return {place: n for place, n in found.items() if n}
+
+
+def _stands_elsewhere(before: Counted, after: Counted, layout: CohortLayout) -> dict[int, int]:
+    """Where a journey no longer is, and where it is now."""
+    found: dict[int, int] = {}
+    (old, was), (new, state) = before, after
+    kinds = _kind(old, was, layout), _kind(new, state, layout)
+    if kinds[0] != kinds[1] or old.furthest != new.furthest:
+        found[layout.left(old.furthest, kinds[0])] = -1
+        found[layout.left(new.furthest, kinds[1])] = 1
+    if kinds[0] != kinds[1] or old.stage != new.stage:
+        found[layout.at(old.stage, kinds[0])] = -1
+        found[layout.at(new.stage, kinds[1])] = 1
+    for (journey, counted), sign in ((before, -1), (after, 1)):
+        if counted.stalled:
+            place = layout.at(journey.stage, layout.STALLED)
+            found[place] = found.get(place, 0) + sign
+    return found
 
 
 def goes_on(old: Journey, new: Journey) -> bool:
@@ -278,40 +279,33 @@ def _minus(new: dict[int, int], old: dict[int, int]) -> dict[int, int]:
     return delta | {place: -n for place, n in old.items() if place not in new}
 
 
-def _add(
-    rollups: Rollups, contribution: _Contribution, segment: str, numbers: dict[int, int], value: int, sign: int
-) -> None:
+def _add(rollups: Rollups, plan: Plan, journey: Journey, numbers: dict[int, int], value: int, sign: int) -> None:
     if not numbers and not value:
         return
-    for tier, at in contribution.cohort_at():
-        cohort = _cohort(rollups, contribution, segment, tier, at)
-        row = cohort.counts
-        for place, n in numbers.items():
-            row[place] += sign * n
-        cohort.value += sign * value
+    for segment in ("", *journey.segments):
+        for cohort in rollups.begun(plan, journey, segment).cohorts:
+            row = cohort.counts
+            for place, n in numbers.items():
+                row[place] += sign * n
+            cohort.value += sign * value
 
 
-def _cohort(rollups: Rollups, contribution: _Contribution, segment: str, tier: int, at: int) -> Cohort:
-    name = (contribution.cell(segment), tier, at)
-    cohort = rollups.cohort.get(name)
-    if cohort is None:
-        cohort = rollups.cohort[name] = Cohort([0] * contribution.plan.layout.width)
-    return cohort
-
-
-def _add_flows(
-    rollups: Rollups, contribution: _Contribution, segment: str, moves: list[Flow], sign: int, now: int
-) -> None:
+def _add_flows(rollups: Rollups, plan: Plan, journey: Journey, moves: list[Flow], sign: int, now: int) -> None:
     if not moves:
         return
-    cell, zone, total = contribution.cell(segment), contribution.plan.zone, rollups.flow
-    for at, origin, to, spent in moves:
-        place = NO_BUCKET if spent is None else bucket(spent)
-        targets = [(HOUR_TIER, hour_start(at, zone), place), (DAY_TIER, day_start(at, zone), place)]
-        if at > now - MINUTES_KEPT:
-            targets.append((MINUTE_TIER, at - at % MINUTE, NO_BUCKET))
-        if at > now - SECONDS_KEPT:
-            targets.append((SECOND_TIER, at - at % SECOND, NO_BUCKET))
-        for tier, start, kept in targets:
-            name = (cell, tier, start, origin, to, kept)
-            total[name] = total.get(name, 0) + sign
+    total = rollups.flow
+    for segment in ("", *journey.segments):
+        cell = rollups.begun(plan, journey, segment).cell
+        for at, origin, to, spent in moves:
+            place = NO_BUCKET if spent is None else bucket(spent)
+            hour, day = hour_and_day(at, plan.zone)
+            names: list[FlowKey] = [
+                (cell, HOUR_TIER, hour, origin, to, place),
+                (cell, DAY_TIER, day, origin, to, place),
+            ]
+            if at > now - MINUTES_KEPT:
+                names.append((cell, MINUTE_TIER, at - at % MINUTE, origin, to, NO_BUCKET))
+                if at > now - SECONDS_KEPT:
+                    names.append((cell, SECOND_TIER, at - at % SECOND, origin, to, NO_BUCKET))
+            for name in names:
+                total[name] = total.get(name, 0) + sign

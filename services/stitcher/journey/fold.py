@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.stitcher.journey.rules import NOTHING, Match, Plan
+from services.stitcher.journey.rules import Match, Plan
 from services.stitcher.journey.touch import Touch
 from shared.identifiers import named
 from shared.tables import Visit
@@ -80,23 +80,26 @@ class Fold:
 
     def step(self, touch: Touch, match: Match) -> None:
         """Takes the next touchpoint in the map's order."""
-        journey = self._still_open(touch.time, match)
+        journey, time, stage = self._still_open(touch.time, match), touch.time, match.stage
         if journey is None:
-            if match.stage < 0:
+            if stage < 0:
                 return
             journey = self._open(touch, match)
-        elif 0 <= match.stage != journey.visits[-1].stage:
-            _enter(journey, touch, match.stage)
         else:
             visit = journey.visits[-1]
-            visit.last_at = touch.time
-            visit.touchpoints += 1
-        if match is not NOTHING:
+            if stage < 0 or stage == visit.stage:
+                stage = visit.stage
+                visit.last_at = time
+                visit.touchpoints += 1
+            else:
+                journey.visits.append(Visit(stage, time, touch.id, time))
+                journey.furthest = max(journey.furthest, stage)
+        if match.goal or match.felt is not None or match.moments:
             _tell(journey, touch, match)
-        journey.last_at = touch.time
+        journey.last_at = time
         journey.touchpoints += 1
         journey.segments = self.segments
-        journey.deadline = self.plan.deadline(touch.time, journey.visits[-1].stage)
+        journey.deadline = self.plan.deadline(time, stage)
 
     def _still_open(self, time: int, match: Match) -> Journey | None:
         """The open journey, unless this touchpoint closes it."""
@@ -131,11 +134,6 @@ class Fold:
         return journey
 
 
-def _enter(journey: Journey, touch: Touch, stage: int) -> None:
-    journey.visits.append(Visit(stage, touch.time, touch.id, touch.time))
-    journey.furthest = max(journey.furthest, stage)
-
-
 def _tell(journey: Journey, touch: Touch, match: Match) -> None:
     """What a touchpoint says beyond its stage: goal, value, experience, moments."""
     visit = journey.visits[-1]
@@ -154,12 +152,10 @@ def _tell(journey: Journey, touch: Touch, match: Match) -> None:
         visit.moments[moment] = visit.moments.get(moment, 0) + 1
 
 
-def in_order(touches: Sequence[Touch], matches: Sequence[Match]) -> list[tuple[Touch, Match]]:
-    """Touchpoints with their matches in the map's total order: time, stage position, id, identifier."""
-    pairs = list(zip(touches, matches, strict=True))
-    if len(pairs) > 1:
-        pairs.sort(key=lambda pair: (pair[0].time, pair[1].stage, pair[0].id, pair[0].key))
-    return pairs
+def place(matched: tuple[Touch, Match]) -> tuple[int, int, str, str]:
+    """Where a touchpoint stands in the map's total order: time, stage position, id, identifier."""
+    touch, match = matched
+    return touch.time, match.stage, touch.id, touch.key
 
 
 def resume(plan: Plan, journeys: Sequence[Journey], since: int | None) -> Resumption:

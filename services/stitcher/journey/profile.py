@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
-from services.stitcher.journey.fold import Fold, Journey, in_order
+from services.stitcher.journey.fold import Fold, Journey, place
 from services.stitcher.journey.rules import Plan
 from services.stitcher.journey.touch import Touch
 
@@ -18,12 +19,20 @@ def fold_on(
     """Folds touchpoints onto journeys; the last of these may go on and is changed in place."""
     segments = plan.segments(plain(traits)) if traits else plan.of_nobody
     fold = Fold(plan, journeys, segments)
-    for touch, match in in_order(touches, [plan.match(touch) for touch in touches]):
+    matched = [(touch, plan.match(touch)) for touch in touches]
+    if not rising(touches):
+        matched.sort(key=place)
+    for touch, match in matched:
         if touch.carries_traits:
             traits = with_traits(traits, touch)
             fold.segments = plan.segments(plain(traits))
         fold.step(touch, match)
     return fold.journeys, traits
+
+
+def rising(touches: Sequence[Touch]) -> bool:
+    """Whether each is later than the one before it: then there is only one order."""
+    return len(touches) < 2 or all(one.time < other.time for one, other in pairwise(touches))
 
 
 def with_traits(traits: Traits, touch: Touch) -> Traits:

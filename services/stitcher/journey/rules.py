@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from services.stitcher.journey.touch import MISSING, Touch, dig
+from services.stitcher.journey.touch import MISSING, Signature, Touch, dig
 from shared.journey_map import Experience, JourneyMap, Rule
 from shared.tables import CohortLayout
 
@@ -86,7 +86,6 @@ def condition(where: dict[str, Any]) -> Callable[[dict[str, Any]], bool]:
 
 # --- Rules -----------------------------------------------------------------------------------------------------------
 
-Signature = tuple[str, str | None, str, str | None, str]  # type, event, channel, acquisition, source
 _FIELDS = ("type", "event", "channel", "acquisition", "source")
 
 
@@ -186,7 +185,7 @@ class Plan:
 
     def match(self, touch: Touch) -> Match:
         """What this map makes of a touchpoint."""
-        signature = (touch.type, touch.event, touch.channel, touch.acquisition, touch.source)
+        signature = touch.signature
         candidates = self._candidates.get(signature)
         if candidates is None:
             if len(self._candidates) >= 50_000:

@@ -11,6 +11,7 @@ from shared.identifiers import IdentityRules
 from shared.touchpoint import BOT, Command, Revocation, Withdrawal, micros
 
 _EMPTY = msgspec.Raw(b"{}")
+Signature = tuple[str, str | None, str, str | None, str]  # type, event, channel, acquisition, source
 
 
 class _Wire(msgspec.Struct, gc=False):
@@ -39,24 +40,19 @@ class Undecodable(ValueError):
     """The record is neither a touchpoint nor a command."""
 
 
-class Touch:
-    """One touchpoint. ``key`` is its highest identifier, ``data`` its bytes on the log; times in microseconds."""
+class Touch(msgspec.Struct, gc=False, eq=False):
+    """One touchpoint. ``key`` is its highest identifier, ``data`` its bytes on the log; times in microseconds.
+    ``carries_traits``: it is an `identify` that says something about the customer."""
 
-    __slots__ = ("_parts", "_wire", "data", "ids", "key", "received_at", "time")
-
-    def __init__(self, wire: _Wire, data: bytes, rules: IdentityRules) -> None:
-        kind, value = rules.highest(wire.ids)
-        self.key = f"{kind}:{value}"
-        self.ids = wire.ids
-        self.time = micros(wire.time)
-        self.received_at = micros(wire.received_at)
-        self.data = data
-        self._wire = wire
-        self._parts: dict[str, Any] | None = None
-
-    @property
-    def id(self) -> str:
-        return self._wire.id
+    key: str
+    id: str
+    time: int
+    received_at: int
+    ids: dict[str, str]
+    carries_traits: bool
+    data: bytes
+    _wire: _Wire
+    _parts: dict[str, Any] | None = None
 
     @property
     def type(self) -> str:
@@ -79,6 +75,12 @@ class Touch:
         return self._wire.source
 
     @property
+    def signature(self) -> Signature:
+        """What the rules of a map look at first."""
+        wire = self._wire
+        return wire.type, wire.event, wire.channel, wire.acquisition, wire.source
+
+    @property
     def previous_id(self) -> str | None:
         return self._wire.previous_id
 
@@ -86,11 +88,6 @@ class Touch:
     def is_bots(self) -> bool:
         """Whether no person did it."""
         return BOT in self._wire.flags
-
-    @property
-    def carries_traits(self) -> bool:
-        """Whether it is an `identify` that says something about the customer."""
-        return self._wire.type == "identify" and len(self._wire.traits) > 2
 
     @property
     def traits(self) -> dict[str, Any]:
@@ -112,7 +109,12 @@ class Touch:
 def decode_touch(data: bytes, rules: IdentityRules) -> Touch:
     """A touchpoint from its bytes; Undecodable if they are none."""
     try:
-        return Touch(_wire.decode(data), data, rules)
+        wire = _wire.decode(data)
+        kind, value = rules.highest(wire.ids)
+        speaks = wire.type == "identify" and len(wire.traits) > 2
+        return Touch(
+            f"{kind}:{value}", wire.id, micros(wire.time), micros(wire.received_at), wire.ids, speaks, data, wire
+        )
     except (msgspec.DecodeError, ValueError, OverflowError, RecursionError) as error:
         raise Undecodable(str(error)) from error
 
