@@ -14,6 +14,7 @@ import structlog
 from prometheus_client import Counter
 
 from services.ingest.accept import Intake
+from services.ingest.at_once import EXTENSION, AtOnce
 from services.ingest.body import MAX_BODY, decompress
 from services.ingest.configuration import Configuration
 from services.ingest.cors import HeaderList, answer_headers, preflight_headers
@@ -91,7 +92,7 @@ _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 class Request:
     """What of an HTTP request the work needs."""
 
-    __slots__ = ("body", "headers", "held", "method", "origin", "path", "query", "receive")
+    __slots__ = ("at_once", "body", "headers", "held", "method", "origin", "path", "query", "receive")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
@@ -101,6 +102,7 @@ class Request:
         self.query = _query(scope["query_string"])
         self.origin = self.headers.get(b"origin")
         self.receive = receive
+        self.at_once: AtOnce | None = scope.pop(EXTENSION, None)  # with it, scope and connection were a cycle
         self.held = 0
 
     @property
@@ -206,7 +208,7 @@ class Tracking:
             _log.exception("a tracking request failed in an unforeseen way", path=request.path)
             await self._refuse(send, request, Refusal("internal"), dialect)
         else:
-            await _answer(send, answer, request.origin)
+            await _answer(send, request, answer)
         finally:
             in_flight.requests -= 1
             in_flight.bytes -= request.held
@@ -349,7 +351,7 @@ class Tracking:
         self._telemetry.refused.labels(refusal.code).inc()
         if refusal.status >= 500:
             _log.warning("a tracking request was refused", code=refusal.code, why=why or refusal.detail)
-        await _answer(send, dialect.refuse(refusal) if dialect else problem(refusal), request.origin)
+        await _answer(send, request, dialect.refuse(refusal) if dialect else problem(refusal))
 
 
 def _not_allowed(dialect: Dialect) -> Refusal:
@@ -382,9 +384,10 @@ def _with_cors(send: Send, origin: bytes | None) -> Send:
     return sending
 
 
-async def _answer(send: Send, answer: Answer, origin: bytes | None) -> None:
-    headers = [(b"content-type", answer.content_type.encode()), *answer.headers, *answer_headers(origin)]
-    await _send(send, answer.status, headers, answer.body)
+async def _answer(send: Send, request: Request, answer: Answer) -> None:
+    headers = [(b"content-type", answer.content_type.encode()), *answer.headers, *answer_headers(request.origin)]
+    if request.at_once is None or not request.at_once(answer.status, headers, answer.body):
+        await _send(send, answer.status, headers, answer.body)
 
 
 async def _send(send: Send, status: int, headers: HeaderList, body: bytes) -> None:

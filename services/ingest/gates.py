@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.ingest.addresses import Addresses, Proxies
 from services.ingest.api import App, Receive, Scope, Send, Tracking
+from services.ingest.at_once import EXTENSION, at_once
 from services.ingest.errors import Refusal
 
 OPEN: Final = frozenset(("/healthz", "/readyz", "/metrics"))  # who watches is let in when nobody else is
@@ -99,6 +100,7 @@ class Connection(HttpToolsProtocol):
         self._in_head = self._only_head = False
         self._head_bytes, self.owing_since = 0, None
         super().on_headers_complete()
+        cast("Scope", self.cycle.scope)[EXTENSION] = at_once(self.cycle)
         if self._is_surplus:
             self.cycle.keep_alive = False
 

@@ -32,8 +32,7 @@ class Call(Protocol):
     def body(self) -> bytes: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What became of a request that was taken: how many touchpoints, which not (by their places), `Parsed.ids`."""
 
     accepted: int
@@ -41,8 +40,7 @@ class Outcome:
     ids: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What goes back. A status other than 200 has to be what the dialect's clients take well."""
 
     body: bytes

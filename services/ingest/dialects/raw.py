@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -51,8 +50,7 @@ class RawTouchpoint(msgspec.Struct, rename="camel", kw_only=True, gc=False):
     too_deep: bool = msgspec.field(default=False, name="<too deep>")
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(msgspec.Struct, frozen=True):
     """A request that could be read: its touchpoints in order (None where there is no object), what its envelope says
     (``sent_at``, ``write_key``, and ``app_id`` where clients have no key but the name of their application),
     ``original`` to look up the bytes of a touchpoint by its index, ``ids`` where the answer has to name all,
