@@ -21,8 +21,9 @@ RECORD_OVERHEAD = 64  # bytes that a record costs in memory besides its key and 
 class Limits:
     """How long an append may take, and how much may wait.
 
-    ``linger``: two writes begin at least so many seconds apart, so that calls that keep coming share them; a call
-    after a silence is written at once, and so is everything once ``write_bytes`` wait.
+    ``linger``: a write begins at least so many seconds after the one before has ended, so that calls that keep coming
+    share it, those of clients just answered with those that waited; a call after a silence is written at once, and so
+    is everything once ``write_bytes`` wait.
     """
 
     timeout: float = 4.0
@@ -70,7 +71,7 @@ class GroupCommit:
         self._writer: asyncio.Task[None] | None = None
         self._lingering: asyncio.TimerHandle | None = None
         self._expiry: asyncio.TimerHandle | None = None
-        self._last_write = float("-inf")
+        self._last_end = float("-inf")
         self._stopped = False
 
     async def append(self, topic: str, records: Sequence[Record]) -> None:
@@ -116,7 +117,7 @@ class GroupCommit:
     def _schedule(self) -> None:
         if self._writer is not None or not self._waiting:
             return
-        wait = self._last_write + self._limits.linger - time.monotonic()
+        wait = self._last_end + self._limits.linger - time.monotonic()
         if wait <= 0 or self._stopped or self._waiting_bytes >= self._limits.write_bytes:
             self._begin()
         elif self._lingering is None:
@@ -130,7 +131,6 @@ class GroupCommit:
             self._writer = asyncio.create_task(self._write_once())
 
     async def _write_once(self) -> None:
-        self._last_write = time.monotonic()
         self._in_flight = calls = self._take()
         try:
             await self._write(calls)
@@ -147,6 +147,7 @@ class GroupCommit:
                 call.acknowledge()
             self._held_bytes -= sum([call.size for call in calls])
             self._in_flight, self._writer = [], None
+            self._last_end = time.monotonic()
             self._schedule()
 
     def _take(self) -> list[Call]:
