@@ -23,6 +23,7 @@ ACQUISITIONS: Final = (
 BOT: Final = "bot"  # the flag of what no person did: it lies on the log and is not stitched
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 SECOND: Final = 1_000_000
 MINUTE: Final = 60 * SECOND
 HOUR: Final = 3600 * SECOND
@@ -89,4 +90,4 @@ def micros(moment: datetime) -> int:
 
 def moment(us: int) -> datetime:
     """The UTC datetime of microseconds since 1970-01-01."""
-    return EPOCH + timedelta(0, 0, us)
+    return EPOCH + us * _MICROSECOND

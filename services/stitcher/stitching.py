@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from operator import attrgetter
 from uuid import UUID
 
 from services.stitcher.journey.batch import Batch, first_received, pair_of
@@ -67,6 +68,7 @@ class _Stitching:
         self.named: set[Pair] = set()
         self.in_force: dict[Pair, bool] = {}
         self.before, self.after = Evidence(), Evidence()
+        self.ladder = self.after.ladder(rules)
         self.affected: dict[str, int] = {}  # root -> the earliest instant at which its touchpoints change
         self.causes: dict[str, str] = {}
         self.gained: Counter[str] = Counter()  # root -> touchpoints more or less than before, but for arrivals
@@ -79,7 +81,7 @@ class _Stitching:
         await self._lock(pairs)
         await self._load_evidence(pairs)
         self.in_force = await self._in_force(pairs)
-        self.after = with_batch(self.before, pairs, self.batch.hours, self.batch.aliases, self.in_force)
+        self._add_batch()
         fresh, replaced = await self._store_touchpoints()
         lowers = {lower for lower, _ in {*pairs, *self.in_force}}
         new = {key: one.new for key, one in self.known.items()}
@@ -167,14 +169,20 @@ class _Stitching:
         family = await self.unit.family(keys, self.rules.shared_above)
         self._learn(family.identifiers, family.links)
         await self._load_details()
-        self.after = with_batch(self.before, self.batch.pairs, self.batch.hours, self.batch.aliases, self.in_force)
+        self._add_batch()
+
+    def _add_batch(self) -> None:
+        """The evidence after the batch, from what is known of that before it."""
+        batch = self.batch
+        self.after = with_batch(self.before, batch.pairs, batch.hours, batch.aliases, self.in_force)
+        self.ladder = self.after.ladder(self.rules)
 
     # --- Touchpoints -------------------------------------------------------------------------------------------------
 
     async def _store_touchpoints(self) -> tuple[list[Touch], list[tuple[Touch, Touch]]]:
         """Stores the batch's touchpoints. Answers those that are new, and (old, new) where a copy takes over."""
         touches = self.batch.touches
-        rows = [_row(touches[name]) for name in sorted(touches)]
+        rows = [_row(touch) for touch in touches.values()]
         already = await self.unit.insert_touchpoints(rows) if rows else []
         self.outcome.stitched = len(rows) - len(already)
         self.outcome.duplicates = self.batch.received - self.outcome.stitched
@@ -193,7 +201,7 @@ class _Stitching:
     async def _move(self, elsewhere: Mapping[str, int | None], ours: set[tuple[str, str]]) -> None:
         """Finds the stored touchpoints that now belong to somebody else."""
         below = downwards(elsewhere, self.before, self.after)
-        was, now = self.before.ladder(self.rules), self.after.ladder(self.rules)
+        was, now = self.before.ladder(self.rules), self.ladder
         for row in await self.unit.touchpoints(below):
             if (row.identifier, row.id) in ours:
                 continue
@@ -204,10 +212,10 @@ class _Stitching:
 
     def _arrive(self, fresh: Iterable[Touch], replaced: Iterable[tuple[Touch, Touch]]) -> None:
         """Gives the batch's touchpoints to their profiles."""
-        was, now = self.before.ladder(self.rules), self.after.ladder(self.rules)
+        now = self.ladder
         for touch in fresh:
-            root = now.climb(touch.key, touch.time)
-            self.arrivals[root].append(touch)
+            self.arrivals[now.climb(touch.key, touch.time)].append(touch)
+        was = self.before.ladder(self.rules) if replaced else now
         for old, copy in replaced:
             self._touch(was.climb(old.key, old.time), old.time, -1, "copy")
             self._touch(now.climb(copy.key, copy.time), copy.time, 1, "copy")
@@ -225,9 +233,10 @@ class _Stitching:
         if not roots:
             return
         stored = await self.unit.profiles([uid(root) for root in roots])
-        profiles = {root: stored.get(uid(root)) or _blank(root) for root in roots}
+        profiles = {profile.key: profile for profile in stored.values()}
+        profiles |= {root: _blank(root) for root in roots if root not in profiles}
         for root, touches in self.arrivals.items():
-            first = min(touch.time for touch in touches)
+            first = min(map(_time, touches))
             if root in self.affected:
                 self.affected[root] = min(first, self.affected[root])
             elif first <= profiles[root].last_time:
@@ -269,12 +278,8 @@ class _Stitching:
     async def _fold_again(self, profiles: Mapping[str, Profile]) -> None:
         """The slow path: from the last visit that nothing before the change can touch."""
         await self._load_family(profiles)
-        ladder = self.after.ladder(self.rules)
-        reach = {key: ladder.reach(key) for key in self.known}
-        below: defaultdict[str, list[str]] = defaultdict(list)
-        for key, roots in reach.items():
-            for root in roots & profiles.keys():
-                below[root].append(key)
+        ladder = self.ladder
+        below = ladder.below(profiles, self.known)
         journeys: defaultdict[tuple[str, int], list[Journey]] = defaultdict(list)
         by_uid = {profile.profile_id: root for root, profile in profiles.items()}
         for profile_id, journey in await self.unit.journeys_of(by_uid):
@@ -392,7 +397,7 @@ class _Stitching:
 
     def _write_identity(self, pairs: Iterable[Pair]) -> None:
         """What became of identifiers and links."""
-        changes, ladder = self.changes, self.after.ladder(self.rules)
+        changes, ladder = self.changes, self.ladder
         for key, identifier in self.known.items():
             profile = uid(ladder.climb(key, FOREVER))
             if profile != identifier.profile:
@@ -437,6 +442,9 @@ def _as_of(plan: Plan, kept: Journey, stored: Iterable[Journey], speaking: Itera
     if kept is not whole and kept.last_at != whole.last_at:
         kept.segments = plan.segments(plain(traits_before(speaking, kept.last_at + 1)))
     return kept
+
+
+_time = attrgetter("time")
 
 
 def _row(touch: Touch) -> TouchpointRow:

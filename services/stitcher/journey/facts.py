@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -56,13 +57,7 @@ class State(NamedTuple):
 Counted = tuple[Journey, State]
 
 
-class Flow(NamedTuple):
-    """One transition: when, from where to where, after how long (None: a journey's start)."""
-
-    at: int
-    from_stage: int
-    to_stage: int
-    spent: int | None
+Flow = tuple[int, int, int, int | None]  # when, from which stage, to which, after how long (None: a journey's start)
 
 
 class Cohort(msgspec.Struct, gc=False):
@@ -88,22 +83,24 @@ class Rollups:
     """Deltas of the rollup tables: cohort by (cell, tier, at), flow by (cell, tier, at, from, to, bucket)."""
 
     cohort: dict[tuple[Cell, int, int], Cohort] = field(default_factory=dict)
-    flow: dict[FlowKey, int] = field(default_factory=dict)
+    flow: defaultdict[FlowKey, int] = field(default_factory=lambda: defaultdict(int))
     _begun: dict[tuple[int, str, str, str, str, int], Begun] = field(default_factory=dict, repr=False, compare=False)
 
-    def begun(self, plan: Plan, journey: Journey, segment: str) -> Begun:
-        """Where a journey counts, among those of a segment."""
+    def begun(self, plan: Plan, journey: Journey) -> list[Begun]:
+        """Where a journey counts: among all, and in each of its segments."""
         hour, day = hour_and_day(journey.started_at, plan.zone)
-        name = (plan.map_id, segment, journey.channel, journey.acquisition, journey.source, hour)
-        found = self._begun.get(name)
-        if found is None:
-            cell = Cell(*name[:5])
-            cohorts = [
-                self.cohort.setdefault((cell, tier, at), Cohort([0] * plan.layout.width))
-                for tier, at in ((HOUR_TIER, hour), (DAY_TIER, day))
-            ]
-            found = self._begun[name] = Begun(cell, (cohorts[0], cohorts[1]))
+        found = []
+        for segment in ("", *journey.segments):
+            name = (plan.map_id, segment, journey.channel, journey.acquisition, journey.source, hour)
+            begun = self._begun.get(name)
+            if begun is None:
+                begun = self._begun[name] = self._begin(Cell(*name[:5]), hour, day, plan.layout.width)
+            found.append(begun)
         return found
+
+    def _begin(self, cell: Cell, hour: int, day: int, width: int) -> Begun:
+        of_hour = self.cohort.setdefault((cell, HOUR_TIER, hour), Cohort([0] * width))
+        return Begun(cell, (of_hour, self.cohort.setdefault((cell, DAY_TIER, day), Cohort([0] * width))))
 
 
 def state_of(journey: Journey, plan: Plan, clock: int) -> State:
@@ -128,18 +125,19 @@ def bucket(spent: int) -> int:
 
 def flows(journey: Journey, state: State, first: int = 0) -> list[Flow]:
     """The transitions of a journey from its visit number ``first`` on, its start and its end included."""
-    visits, found = journey.visits, []
+    found: list[Flow] = []
+    visits = journey.visits
     for number in range(first, len(visits)):
         visit = visits[number]
         if number == 0:
-            found.append(Flow(visit.entered_at, START, visit.stage, None))
+            found.append((visit.entered_at, START, visit.stage, None))
         else:
             left = visits[number - 1]
-            found.append(Flow(visit.entered_at, left.stage, visit.stage, visit.entered_at - left.entered_at))
+            found.append((visit.entered_at, left.stage, visit.stage, visit.entered_at - left.entered_at))
     if state.closed_at is not None:
         last = visits[-1]
         to = TO_LOST if state.status == LOST else TO_COMPLETED
-        found.append(Flow(state.closed_at, last.stage, to, state.closed_at - last.entered_at))
+        found.append((state.closed_at, last.stage, to, state.closed_at - last.entered_at))
     return found
 
 
@@ -184,16 +182,16 @@ def add_difference(rollups: Rollups, plan: Plan, before: Counted | None, after: 
         return _add_moved(rollups, plan, before, after, now)
     for counted, sign in ((before, -1), (after, 1)):
         if counted is not None:
-            journey = counted[0]
-            _add(rollups, plan, journey, counts(*counted, plan.layout), journey.value, sign)
-            _add_flows(rollups, plan, journey, flows(*counted), sign, now)
+            begun = rollups.begun(plan, counted[0])
+            _add(begun, counts(*counted, plan.layout), counted[0].value, sign)
+            _add_flows(rollups.flow, begun, plan, flows(*counted), sign, now)
     return before is not None or after is not None
 
 
 def add_restated(rollups: Rollups, plan: Plan, journey: Journey, n: int) -> None:
     """Counts a journey as restated (+1), or takes that off (-1)."""
-    for segment in ("", *journey.segments):
-        for cohort in rollups.begun(plan, journey, segment).cohorts:
+    for begun in rollups.begun(plan, journey):
+        for cohort in begun.cohorts:
             cohort.restated += n
 
 
@@ -215,24 +213,36 @@ def _add_moved(rollups: Rollups, plan: Plan, before: Counted, after: Counted, no
     gone, come = flows(old, was, same), flows(new, state, same)
     if gone == come:
         gone = come = []
-    _add(rollups, plan, new, numbers, value, 1)
-    _add_flows(rollups, plan, new, gone, -1, now)
-    _add_flows(rollups, plan, new, come, 1, now)
-    return bool(numbers or value or gone or come)
+    if not (numbers or value or gone or come):
+        return False
+    begun = rollups.begun(plan, new)
+    _add(begun, numbers, value, 1)
+    _add_flows(rollups.flow, begun, plan, gone, -1, now)
+    _add_flows(rollups.flow, begun, plan, come, 1, now)
+    return True
 
 
 def _gained(before: Counted, after: Counted, layout: CohortLayout) -> dict[int, int]:
     """What a journey that only goes on counts more than before: all visits but the last one are as they were."""
     found = _stands_elsewhere(before, after, layout)
     visits, last = after[0].visits, len(before[0].visits) - 1
-    _add_visit(found, before[0].visits[last], layout, -1)
-    _add_visit(found, visits[last], layout, 1)
+    if before[0].visits[last] != visits[last]:
+        _add_visit(found, before[0].visits[last], layout, -1)
+        _add_visit(found, visits[last], layout, 1)
     for number in range(last + 1, len(visits)):
         visit = visits[number]
         _add_visit(found, visit, layout, 1)
-        if all(earlier.stage != visit.stage for earlier in visits[:number]):
+        if _first_in(visits, visit.stage) is visit:
             found[layout.entered(visit.stage)] = 1
     return {place: n for place, n in found.items() if n}
+
+
+def _first_in(visits: list[Visit], stage: int) -> Visit | None:
+    """The first visit to a stage."""
+    for visit in visits:
+        if visit.stage == stage:
+            return visit
+    return None
 
 
 def _stands_elsewhere(before: Counted, after: Counted, layout: CohortLayout) -> dict[int, int]:
@@ -279,33 +289,25 @@ def _minus(new: dict[int, int], old: dict[int, int]) -> dict[int, int]:
     return delta | {place: -n for place, n in old.items() if place not in new}
 
 
-def _add(rollups: Rollups, plan: Plan, journey: Journey, numbers: dict[int, int], value: int, sign: int) -> None:
-    if not numbers and not value:
-        return
-    for segment in ("", *journey.segments):
-        for cohort in rollups.begun(plan, journey, segment).cohorts:
+def _add(begun: list[Begun], numbers: dict[int, int], value: int, sign: int) -> None:
+    for _, cohorts in begun:
+        for cohort in cohorts:
             row = cohort.counts
             for place, n in numbers.items():
                 row[place] += sign * n
             cohort.value += sign * value
 
 
-def _add_flows(rollups: Rollups, plan: Plan, journey: Journey, moves: list[Flow], sign: int, now: int) -> None:
-    if not moves:
-        return
-    total = rollups.flow
-    for segment in ("", *journey.segments):
-        cell = rollups.begun(plan, journey, segment).cell
-        for at, origin, to, spent in moves:
-            place = NO_BUCKET if spent is None else bucket(spent)
-            hour, day = hour_and_day(at, plan.zone)
-            names: list[FlowKey] = [
-                (cell, HOUR_TIER, hour, origin, to, place),
-                (cell, DAY_TIER, day, origin, to, place),
-            ]
+def _add_flows(
+    total: defaultdict[FlowKey, int], begun: list[Begun], plan: Plan, moves: list[Flow], sign: int, now: int
+) -> None:
+    for at, origin, to, spent in moves:
+        place = NO_BUCKET if spent is None else bucket(spent)
+        hour, day = hour_and_day(at, plan.zone)
+        for cell, _ in begun:
+            total[cell, HOUR_TIER, hour, origin, to, place] += sign
+            total[cell, DAY_TIER, day, origin, to, place] += sign
             if at > now - MINUTES_KEPT:
-                names.append((cell, MINUTE_TIER, at - at % MINUTE, origin, to, NO_BUCKET))
-                if at > now - SECONDS_KEPT:
-                    names.append((cell, SECOND_TIER, at - at % SECOND, origin, to, NO_BUCKET))
-            for name in names:
-                total[name] = total.get(name, 0) + sign
+                total[cell, MINUTE_TIER, at - at % MINUTE, origin, to, NO_BUCKET] += sign
+            if at > now - SECONDS_KEPT:
+                total[cell, SECOND_TIER, at - at % SECOND, origin, to, NO_BUCKET] += sign

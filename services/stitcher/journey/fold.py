@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
+from operator import attrgetter
 from uuid import UUID
 
 import msgspec
@@ -168,11 +170,14 @@ def resume(plan: Plan, journeys: Sequence[Journey], since: int | None) -> Resump
         return Resumption([], None)
     for place in range(len(journeys) - 1, -1, -1):
         visits = journeys[place].visits
-        for number in range(len(visits) - 1, -1, -1):
+        for number in range(bisect_left(visits, since, key=_entered_at) - 1, -1, -1):
             entered = visits[number].entered_at
-            if entered < since and entered > _before(journeys, place, number):
+            if entered > _before(journeys, place, number):
                 return Resumption(_cut(plan, journeys, place, number), entered)
     return Resumption([], min(since, journeys[0].started_at) if journeys else since)
+
+
+_entered_at = attrgetter("entered_at")
 
 
 def _before(journeys: Sequence[Journey], place: int, number: int) -> int:

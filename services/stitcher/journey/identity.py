@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -88,17 +89,25 @@ class Ladder:
             key = higher
         return self._names.get(key, key)
 
-    def reach(self, key: str) -> set[str]:
-        """All roots that ``key`` resolves to at one time or another, and those it passes."""
-        found: set[str] = set()
-        todo = [key]
-        while todo:
-            one = todo.pop()
-            if one in found:
-                continue
-            found |= {one, self._names.get(one, one)}
-            if one not in self.shared:
-                todo.extend(self._targets.get(one, ()))
+    def below(self, roots: Iterable[str], among: Container[str]) -> dict[str, list[str]]:
+        """Each root's identifiers, of those ``among``: all that resolve to it, or pass it, at one time or another."""
+        lowers: defaultdict[str, list[str]] = defaultdict(list)
+        for lower, highers in self._targets.items():
+            if lower not in self.shared:
+                for higher in highers:
+                    lowers[higher].append(lower)
+        members: defaultdict[str, list[str]] = defaultdict(list)
+        for user, name in self._names.items():
+            members[name].append(user)
+        found = {}
+        for root in roots:
+            met: set[str] = set()
+            todo = [root, *members.get(root, ())]
+            while todo:
+                if (one := todo.pop()) not in met:
+                    met.add(one)
+                    todo.extend(lowers.get(one, ()))
+            found[root] = [one for one in met if one in among]
         return found
 
     def _next(self, key: str, time: int) -> str | None:

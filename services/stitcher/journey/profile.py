@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from operator import lt
 from typing import Any
 
 from services.stitcher.journey.fold import Fold, Journey, place
@@ -32,7 +32,10 @@ def fold_on(
 
 def rising(touches: Sequence[Touch]) -> bool:
     """Whether each is later than the one before it: then there is only one order."""
-    return len(touches) < 2 or all(one.time < other.time for one, other in pairwise(touches))
+    if len(touches) < 2:
+        return True
+    times = [touch.time for touch in touches]
+    return all(map(lt, times, times[1:]))
 
 
 def with_traits(traits: Traits, touch: Touch) -> Traits:
