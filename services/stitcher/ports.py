@@ -150,7 +150,8 @@ class Unit(Protocol):
         """Those with these ids, and all that name one of these pairs (lower, higher; of an alias: smaller, larger)."""
 
     async def insert_touchpoints(self, rows: Sequence[TouchpointRow]) -> list[TouchpointRow]:
-        """Stores those that are new by (identifier, id). Answers the rows already there for the others."""
+        """Stores those that are new by (identifier, id). Answers the rows already there for the others. Whoever calls
+        has their identifiers locked, so that nobody else is adding the same."""
 
     async def replace_touchpoints(self, rows: Sequence[TouchpointRow]) -> None:
         """Overwrites by (identifier, id)."""

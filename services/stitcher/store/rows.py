@@ -18,6 +18,7 @@ from shared.tables import DAY_TIER, HOUR_TIER, MINUTE_TIER, SECOND_TIER, Visit
 
 Row = Sequence[Any]
 Columns = list[list[Any]]
+TOUCHPOINT = ("identifier", "id", "time", "received_at", "traits", "data")
 EVER = -(2**63)
 _COMPRESSED = b"\x28\xb5\x2f\xfd"  # begins what zstd makes, and no msgpack of a list
 
@@ -146,7 +147,7 @@ def journey_row(profile_id: UUID, one: Journey, due_at: int | None) -> Row:
     return (
         one.journey_id, profile_id, one.map_id, status, stalled, one.visits[-1].stage, one.furthest,
         numbers(sorted({visit.stage for visit in one.visits})), one.touchpoints, one.started_at, one.last_at,
-        one.deadline, closed_at, one.early, one.converted_at, one.value, one.channel, one.acquisition, one.source,
+        one.deadline, closed_at, one.early, one.converted_at, str(one.value), one.channel, one.acquisition, one.source,
         array(one.segments) if one.segments else "{}", pack_visits(one.visits), one.restated, due_at,
     )  # fmt: skip
 

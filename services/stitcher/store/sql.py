@@ -226,25 +226,14 @@ UPSERT_REVOCATIONS: Final = """
 
 # --- Touchpoints -----------------------------------------------------------------------------------------------------
 
-# Stores the touchpoints that are new; answers the rows that were there for the others. (All of a statement sees the
-# tables as they were before it.)
-INSERT_TOUCHPOINTS: Final = Given(
-    "touchpoints",
-    "identifier uuid, id text, time bigint, received_at bigint, traits bool, data bytea",
-    """
-    with stored as (
-        insert into touchpoints (identifier, id, time, received_at, traits, data)
-        select * from {given}
-        on conflict (identifier, id) do nothing
-        returning identifier, id
-    )
+# The touchpoints with these very identifiers and ids.
+TOUCHPOINTS: Final = """
     select t.identifier, t.id, t.time, t.received_at, t.traits, t.data
-    from (select identifier, id from {given} except select identifier, id from stored) already
+    from unnest($1::uuid[], $2::text[]) as g(identifier, id)
     cross join lateral (
-        select * from touchpoints t where t.identifier = already.identifier and t.id = already.id offset 0
+        select * from touchpoints t where t.identifier = g.identifier and t.id = g.id offset 0
     ) t
-    """,
-)
+"""
 
 # Puts the copies that count in the place of those that do not.
 REPLACE_TOUCHPOINTS: Final = """
@@ -307,7 +296,7 @@ UPSERT_JOURNEYS: Final = Given(
     "journeys",
     "journey_id uuid, profile_id uuid, map_id int, status smallint, stalled bool, stage smallint, "
     "furthest smallint, entered text, touchpoints int, started_at bigint, last_at bigint, deadline bigint, "
-    "closed_at bigint, closed_early bool, converted_at bigint, value numeric, channel text, acquisition text, "
+    "closed_at bigint, closed_early bool, converted_at bigint, value text, channel text, acquisition text, "
     "source text, segments text, visits bytea, restated bool, due_at bigint",
     """
     insert into journeys (
@@ -315,8 +304,8 @@ UPSERT_JOURNEYS: Final = Given(
         deadline, closed_at, closed_early, converted_at, value, channel, acquisition, source, segments, visits,
         restated, due_at, due_hour)
     select journey_id, profile_id, map_id, status, stalled, stage, furthest, entered::smallint[], touchpoints,
-        started_at, last_at, deadline, closed_at, closed_early, converted_at, value, channel, acquisition, source,
-        segments::text[], visits, restated, due_at, due_at / 3600000000
+        started_at, last_at, deadline, closed_at, closed_early, converted_at, value::numeric, channel, acquisition,
+        source, segments::text[], visits, restated, due_at, due_at / 3600000000
     from {given}
     on conflict (journey_id) do update set
         profile_id = excluded.profile_id, status = excluded.status, stalled = excluded.stalled,
@@ -501,6 +490,6 @@ READ_UP_TO: Final = """
 
 # All statements that take rows; each connection has their temporary tables.
 GIVEN: Final = (
-    INSERT_IDENTIFIERS, UPDATE_IDENTIFIERS, MERGE_LINKS, MERGE_HOURS, INSERT_TOUCHPOINTS, UPSERT_PROFILES,
-    UPSERT_JOURNEYS, add_cohort(1), ADD_FLOW,
+    INSERT_IDENTIFIERS, UPDATE_IDENTIFIERS, MERGE_LINKS, MERGE_HOURS, UPSERT_PROFILES, UPSERT_JOURNEYS,
+    add_cohort(1), ADD_FLOW,
 )  # fmt: skip

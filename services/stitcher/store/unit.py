@@ -65,6 +65,11 @@ class PostgresUnit:
         await self._connection.execute(statement, *arguments)
         self.durations[step] += time.perf_counter() - started
 
+    async def _copy(self, table: str, given: Sequence[rows.Row], columns: Sequence[str]) -> None:
+        started = time.perf_counter()
+        await self._connection.copy_records_to_table(table, records=given, columns=columns)
+        self.durations[table] += time.perf_counter() - started
+
     async def _give(self, step: str, statement: Given, given: Sequence[rows.Row]) -> list[asyncpg.Record]:
         """Runs a statement with rows; once copied, they stay in their temporary table until the transaction ends."""
         started = time.perf_counter()
@@ -253,9 +258,14 @@ class PostgresUnit:
     # --- Touchpoints -------------------------------------------------------------------------------------------------
 
     async def insert_touchpoints(self, given: Sequence[TouchpointRow]) -> list[TouchpointRow]:
-        if not given:
-            return []
-        return self._touchpoints(await self._give("touchpoints", sql.INSERT_TOUCHPOINTS, self._touchpoint_rows(given)))
+        fresh, already = self._touchpoint_rows(given), []
+        new = {one for one, met in self._met.items() if met.new}
+        if suspects := [row[:2] for row in fresh if row[0] not in new]:
+            already = await self._rows("touchpoints", sql.TOUCHPOINTS, *rows.columns(suspects, 2))
+        taken = {(row[0], row[1]) for row in already}
+        if fresh := [row for row in fresh if row[:2] not in taken]:
+            await self._copy("touchpoints", fresh, rows.TOUCHPOINT)
+        return self._touchpoints(already)
 
     async def replace_touchpoints(self, given: Sequence[TouchpointRow]) -> None:
         await self._run("touchpoints", sql.REPLACE_TOUCHPOINTS, *rows.columns(self._touchpoint_rows(given), 6))
@@ -308,10 +318,8 @@ class PostgresUnit:
 
     async def _tell(self, outbox: Sequence[tuple[UUID, bytes]]) -> None:
         """Puts changes up for publishing, in this order."""
-        started = time.perf_counter()
         packs = [(rows.outbox_pack(outbox[at : at + PACK]),) for at in range(0, len(outbox), PACK)]
-        await self._connection.copy_records_to_table("outbox", records=packs, columns=["records"])
-        self.durations["outbox"] += time.perf_counter() - started
+        await self._copy("outbox", packs, ["records"])
 
     async def _write_identity(self, changes: Changes) -> None:
         touched = {*changes.profile_of, *changes.degrees, *changes.aliased}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 
 from services.stitcher.errors import Stale
@@ -225,3 +226,7 @@ async def test_changes_lie_in_the_outbox_in_the_order_they_were_told(store: Stor
         await unit.write(Changes(outbox=told))
     packs = await ask(database, "select records from outbox order by position")
     assert [one for (pack,) in packs for one in outbox_records(pack)] == [(str(key), record) for key, record in told]
+
+
+def test_what_an_earlier_version_left_in_the_outbox_can_be_read() -> None:
+    assert outbox_records(msgspec.msgpack.encode([("key", b"record")])) == [("key", b"record")]
