@@ -160,7 +160,8 @@ journeys = Table(
     Column("acquisition", Text, nullable=False),  # '' when the touchpoint had none
     Column("source", Text, nullable=False),
     Column("segments", ARRAY(Text), nullable=False),
-    Column("visits", LargeBinary, nullable=False),  # msgpack [Visit]; read it with strict=False: 2**63 and more is text
+    # msgpack [Visit], not compressed; read it with strict=False: 2**63 and more is text
+    Column("visits", LargeBinary, nullable=False),
     Column("restated", Boolean, nullable=False),  # changed by a late touchpoint or a new link after it was counted
     Column("due_at", BigInteger),  # when the clock must look at it next; null: never
     Column("due_hour", BigInteger),  # an hour since 1970 not after due_at: it may lag, so that the index seldom changes

@@ -62,6 +62,15 @@ async def test_ids_are_compared_and_pages_filled_as_the_models_say(database: str
     assert filled == {t.name: fill(t) for t in tables if fill(t)}
 
 
+async def test_visits_are_not_compressed(database: str) -> None:
+    connection = await asyncpg.connect(database)
+    stored = await connection.fetchval(
+        "select attstorage from pg_attribute where attrelid = 'journeys'::regclass and attname = 'visits'"
+    )
+    await connection.close()
+    assert stored == b"e"
+
+
 def test_the_newest_revision_is_the_last_script() -> None:
     assert ScriptDirectory(str(SCRIPTS)).get_heads() == [newest()]
 
