@@ -12,6 +12,7 @@ from typing import Final
 KEPT: Final = range(20_000, 32_768)
 _TRIES: Final = 100
 _any = random.SystemRandom().choice
+_given: set[int] = set()  # by this process, which may not listen there yet
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
@@ -26,8 +27,13 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def free_port(choose: Callable[[range], int] = _any) -> int:
-    """A port that nobody listens on now and no outgoing connection will get. Raises OSError if none is found."""
+    """A port that nobody listens on now and no outgoing connection will get; another one each time.
+
+    Raises OSError if none is found.
+    """
     for _ in range(_TRIES):
-        if is_free(port := choose(KEPT)):
+        port = choose(KEPT)
+        if port not in _given and is_free(port):
+            _given.add(port)
             return port
     raise OSError(f"no free port found between {KEPT.start} and {KEPT.stop - 1}")

@@ -57,7 +57,7 @@ broker.session.timeout.ms=1000
 """
 
 
-class BrokerDown(Exception):
+class BrokerDown(RuntimeError):
     """The broker did not come up; its output is in the message."""
 
 

@@ -22,14 +22,6 @@ ROOT = Path(__file__).parents[2]
 READ = {"authorization": "Bearer demo-read"}
 
 
-def free_ports(n: int) -> list[int]:
-    """Different ports that nobody listens on now."""
-    found: set[int] = set()
-    while len(found) < n:
-        found.add(free_port())
-    return list(found)
-
-
 async def eventually(ask: Callable[[], Awaitable[Any]], seconds: float = 60) -> Any:
     """Asks until the answer is true; AssertionError when it takes too long."""
     deadline = time.monotonic() + seconds
@@ -46,7 +38,7 @@ class Pipeline:
     home: Path
     config: Path = ROOT / "deploy" / "config"
     environment: Mapping[str, str] = field(default_factory=dict)
-    ports: Sequence[int] = field(default_factory=lambda: free_ports(3))
+    ports: Sequence[int] = field(default_factory=lambda: [free_port() for _ in range(3)])
     process: subprocess.Popen[bytes] | None = None
 
     @property
