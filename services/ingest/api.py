@@ -23,6 +23,7 @@ from services.ingest.dialects.dialect import Answer, Dialect, Outcome, problem, 
 from services.ingest.dialects.raw import Parsed
 from services.ingest.encode import rejected_record, shared_headers
 from services.ingest.errors import Refusal
+from services.ingest.in_flight import InFlight, Limits
 from services.ingest.plain import Plain, Visitors
 from services.ingest.policy import Applied
 from services.ingest.reasons import Rejection
@@ -48,15 +49,6 @@ class Gone(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What may be in flight at one time, and how long a body may take."""
-
-    requests: int
-    bytes: int
-    body_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class Edge:
     """What comes from outside: the time of day, a clock that only runs forward, fresh ids and trace parents."""
 
@@ -66,25 +58,6 @@ class Edge:
     new_traceparent: Callable[[], bytes]
 
 
-class InFlight:
-    """Counts what is being held, so that memory stays bounded whatever comes."""
-
-    __slots__ = ("bytes", "limits", "requests")
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits, self.requests, self.bytes = limits, 0, 0
-
-    def enter(self) -> None:
-        if self.requests >= self.limits.requests:
-            raise Refusal("overloaded", "too many requests are in flight")
-        self.requests += 1
-
-    def hold(self, n: int) -> None:
-        if self.bytes + n > self.limits.bytes:
-            raise Refusal("overloaded", "too many bytes are in flight")
-        self.bytes += n
-
-
 _NEVER: Final = (None, None, None)
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -92,7 +65,7 @@ _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 class Request:
     """What of an HTTP request the work needs."""
 
-    __slots__ = ("at_once", "body", "headers", "held", "method", "origin", "path", "query", "receive")
+    __slots__ = ("at_once", "body", "headers", "held", "method", "origin", "path", "query", "receive", "working")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
@@ -103,7 +76,7 @@ class Request:
         self.origin = self.headers.get(b"origin")
         self.receive = receive
         self.at_once: AtOnce | None = scope.pop(EXTENSION, None)  # with it, scope and connection were a cycle
-        self.held = 0
+        self.held = self.working = 0  # bytes
 
     @property
     def is_retry(self) -> bool:
@@ -212,11 +185,13 @@ class Tracking:
         finally:
             in_flight.requests -= 1
             in_flight.bytes -= request.held
+            in_flight.working -= request.working
             self._telemetry.request_seconds.observe(self._edge.monotonic() - start)
 
     async def _take(self, dialect: Dialect, request: Request) -> Answer:
         """From a request to its answer; raises Refusal, Gone or LogUnavailable."""
         request.body = await self._body(request)
+        self._begin(request)
         received_at = self._edge.now()
         parsed = dialect.parse(request)
         sender = self._sender(request, parsed, dialect.max_touchpoints)
@@ -291,6 +266,11 @@ class Tracking:
             if not message.get("more_body"):
                 return b"".join(parts)
             message = await request.receive()
+
+    def _begin(self, request: Request) -> None:
+        n = len(request.body)
+        self._in_flight.begin(n)
+        request.working = n
 
     def _held(self, request: Request, part: bytes) -> bytes:
         self._hold(request, len(part))

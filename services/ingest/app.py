@@ -25,11 +25,12 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from services.ingest import clients, commands, docs
 from services.ingest.addresses import Addresses, Proxies, networks
-from services.ingest.api import App, Edge, Limits, Tracking
+from services.ingest.api import App, Edge, Tracking
 from services.ingest.commands import Room
 from services.ingest.configuration import Configuration, read_configuration
 from services.ingest.errors import MEDIA_TYPE, Refusal
 from services.ingest.gates import Bounds, bounded, by_address, watch, when_full
+from services.ingest.in_flight import Limits
 from services.ingest.log import Log
 from services.ingest.rates import bucket
 from services.ingest.settings import IngestSettings

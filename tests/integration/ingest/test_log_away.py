@@ -130,12 +130,13 @@ def on_kafka_later(
         yield service, kafka_broker
 
 
-async def test_what_is_held_is_bounded_and_more_is_refused_at_once(
-    kafka_broker: KafkaBroker, ingest_config: Path, tmp_path: Path
+@pytest.mark.parametrize("limit", [{"INGEST_MAX_BYTES": str(8 * 1024 * 1024)}, {}], ids=["held", "worked on"])
+async def test_what_is_held_and_worked_on_is_bounded_and_more_is_refused_at_once(
+    limit: dict[str, str], kafka_broker: KafkaBroker, ingest_config: Path, tmp_path: Path
 ) -> None:
     environment = {
         "KAFKA_BOOTSTRAP_SERVERS": kafka_broker.bootstrap_servers, "THROUGHLINE_CONFIG": str(ingest_config),
-        "INGEST_MAX_BYTES": str(8 * 1024 * 1024), "INGEST_APPEND_SECONDS": "3",
+        "INGEST_APPEND_SECONDS": "3", **limit,
     }  # fmt: skip
     with Service(environment, tmp_path / "output.log").running() as service:
         service.wait_until_it_listens()
