@@ -26,7 +26,7 @@ from services.ingest.reasons import Rejection, rejection
 
 Payload = Mapping[str, Any]
 SMALLEST: Final = 256  # bytes of the smallest event that a tracker writes, so that 5 MiB are never too many events
-_FOR_GOOD: Final = {404: 422, 405: 422, 413: 422, 415: 422, 429: 503}
+_FOR_GOOD: Final = {404: 422, 405: 422, 413: 422, 415: 422}
 _SIZE: Final = re.compile(r"([0-9]{1,9})x([0-9]{1,9})")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

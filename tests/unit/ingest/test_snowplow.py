@@ -21,7 +21,7 @@ from tests.support.sent import decide_parsed
 
 TP2 = "/com.snowplowanalytics.snowplow/tp2"
 NOT_SENT_AGAIN = {400, 401, 403, 410, 422}
-UNTIL_IT_WORKS = {500, 503}
+UNTIL_IT_WORKS = {429, 500, 503}
 PAYLOAD_DATA = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4"
 UNSTRUCT = "iglu:com.snowplowanalytics.snowplow/unstruct_event/jsonschema/1-0-0"
 CONTEXTS = "iglu:com.snowplowanalytics.snowplow/contexts/jsonschema/1-0-1"
