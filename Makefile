@@ -35,7 +35,7 @@ demo: setup ## the same, with a sample history and live traffic
 .PHONY: test
 test: dev ## set up what the tests need and run them all
 	@sh tests/needs.sh
-	@$(BIN)/python -m pytest -n $$($(BIN)/python -c 'import os; print(min(4, os.cpu_count() + 1))') --dist loadfile
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: lint
 lint: dev ## style, types, arrows

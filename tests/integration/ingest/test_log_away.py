@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from shared.eventlog.open import open_admin
 from shared.settings import Settings
 from shared.touchpoint import TOUCHPOINTS
-from tests.integration.ingest.conftest import Service, basic, fresh, track
+from tests.integration.ingest.conftest import Service, basic, track
 from tests.support.kafka import KafkaBroker
 from tests.support.pipeline import eventually
 
@@ -35,7 +36,7 @@ def on_kafka(kafka_broker: KafkaBroker, ingest_config: Path, tmp_path: Path) -> 
 
 async def on_the_log(broker: KafkaBroker) -> list[str]:
     """The ids of all touchpoints that the broker has."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker.bootstrap_servers, group_id=fresh("readers"))
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker.bootstrap_servers)
     await consumer.start()
     try:
         count = await open_admin(Settings(kafka_bootstrap_servers=broker.bootstrap_servers)).partitions(TOUCHPOINTS)
@@ -73,7 +74,10 @@ async def test_a_broker_that_goes_and_comes_back(on_kafka: Service, kafka_broker
         await eventually(taken_again)
 
         async def all_are_there() -> bool:  # a broker that has just come back may not show its ends yet
-            return {id_ for id_ in acknowledged if id_} <= set(await on_the_log(kafka_broker))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(10):
+                    return {id_ for id_ in acknowledged if id_} <= set(await on_the_log(kafka_broker))
+            return False
 
         await eventually(all_are_there)
 
