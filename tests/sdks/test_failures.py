@@ -144,8 +144,8 @@ def test_what_a_client_tries_again_is_there_once(all_came: dict[str, Came], name
     [client] = [one for one in CLIENTS if one.name == name]
     came = all_came[name]
     assert came.ended.code == 0, came.ended.said
-    assert came.statuses[0] in (429, 503)
-    assert came.statuses[1] == 503
+    assert 503 in came.statuses
+    assert len([status for status in came.statuses if status in (429, 503)]) == 2  # busy, away
     assert came.numbers == [number for number in range(5) if number not in lost_by(client)]
 
 
