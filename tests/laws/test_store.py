@@ -170,7 +170,7 @@ def without(history: History, lower: str, higher: str) -> list[Any]:
 
 @pytest.mark.parametrize("name", datasets.NAMES)
 def test_each_data_set_through_three_workers(run: Any, name: str) -> None:
-    touchpoints = datasets.touchpoints(name)[:15_000]  # the largest set is whole in test_core_and_slow_model
+    touchpoints = datasets.touchpoints(name)[:35_000]  # the largest set is whole in test_core_and_slow_model
     clock = max(micros(one.time) for one in touchpoints) + DAY
     history = History(touchpoints, [], [datasets.journey_map(name)], IdentityRules(), clock)
 
