@@ -160,15 +160,25 @@ journeys = Table(
     Column("acquisition", Text, nullable=False),  # '' when the touchpoint had none
     Column("source", Text, nullable=False),
     Column("segments", ARRAY(Text), nullable=False),
-    # msgpack [Visit], not compressed; read it with strict=False: 2**63 and more is text
+    # msgpack [Visit], not compressed, but for the first ones, which are sealed; read it with strict=False: 2**63 and
+    # more is text
     Column("visits", LargeBinary, nullable=False),
     Column("restated", Boolean, nullable=False),  # changed by a late touchpoint or a new link after it was counted
     Column("due_at", BigInteger),  # when the clock must look at it next; null: never
     Column("due_hour", BigInteger),  # an hour since 1970 not after due_at: it may lag, so that the index seldom changes
+    Column("sealed", Integer, nullable=False, server_default="0"),  # how many of the visits lie in visit_blocks
     Index("journeys_profile", "profile_id"),
     Index("journeys_started", "map_id", "started_at", "journey_id"),
     Index("journeys_due", "due_hour", postgresql_where=text("due_hour is not null")),
     postgresql_with={"fillfactor": "70"},
+)
+
+visit_blocks = Table(  # the visits that journeys.visits has no longer, each block written once
+    "visit_blocks",
+    metadata,
+    Column("journey_id", UUID, primary_key=True),
+    Column("first", Integer, primary_key=True),  # the number of its first visit in the journey
+    Column("visits", LargeBinary, nullable=False),  # msgpack [Visit], as in journeys
 )
 
 # --- Rollups ---------------------------------------------------------------------------------------------------------

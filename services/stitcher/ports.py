@@ -115,6 +115,7 @@ class Changes:
     journeys: dict[UUID, tuple[UUID, Journey]] = field(default_factory=dict)  # journey_id -> (profile_id, journey)
     due: dict[UUID, int | None] = field(default_factory=dict)  # of ``journeys``: when the clock must look; None: never
     gone: set[UUID] = field(default_factory=set)  # journeys to delete
+    unsealed: dict[UUID, int] = field(default_factory=dict)  # journey_id -> how many visits may stay in their blocks
     rollups: Rollups = field(default_factory=Rollups)
     outbox: list[tuple[UUID, bytes]] = field(default_factory=list)  # (profile_id, record), in order
 
@@ -164,11 +165,11 @@ class Unit(Protocol):
 
     async def profiles(self, ids: Iterable[UUID]) -> dict[UUID, Profile]: ...
 
-    async def journeys(self, ids: Iterable[UUID]) -> dict[UUID, tuple[UUID, Journey]]:
-        """By journey id: (profile_id, journey)."""
+    async def journeys(self, ids: Iterable[UUID], *, whole: bool = False) -> dict[UUID, tuple[UUID, Journey]]:
+        """By journey id: (profile_id, journey); unless ``whole``, without the visits that lie in blocks."""
 
     async def journeys_of(self, profiles: Iterable[UUID]) -> list[tuple[UUID, Journey]]:
-        """All journeys of these profiles, of all live maps, by start."""
+        """All journeys of these profiles, of all live maps, by start; whole."""
 
     async def write(self, changes: Changes) -> None:
         """Everything else, rows of each table in sorted order; rollup cells last."""

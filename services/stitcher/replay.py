@@ -82,6 +82,10 @@ async def rebuild(connection: Any, plans: Sequence[Plan], rules: IdentityRules, 
 
 
 async def _clear(connection: Any, map_ids: Sequence[int]) -> None:
+    await connection.execute(
+        "delete from visit_blocks b using journeys j where j.journey_id = b.journey_id and j.map_id = any($1::int[])",
+        map_ids,
+    )
     await connection.execute("delete from journeys where map_id = any($1::int[])", map_ids)
     for table in ("rollup_cohort", "rollup_flow"):
         await connection.execute(
@@ -121,14 +125,16 @@ async def _write_profiles(connection: Any, part: Part, whole: bool) -> None:
 
 
 async def _write_journeys(connection: Any, part: Part, plans: dict[int, Plan]) -> None:
-    given = []
+    given, blocks = [], []
     for root, maps in part.folded.journeys.items():
         for map_id, counted in maps.items():
             for journey, state in counted if map_id in plans else ():
                 journey.counted = state[:3]
+                blocks += rows.block_rows(journey)
                 given.append(rows.journey_row(uid(root), journey, state.due_at))
     if given:
         await sql.UPSERT_JOURNEYS.run(connection, given)
+    await connection.copy_records_to_table("visit_blocks", records=blocks, columns=sql.BLOCK)
 
 
 def add_all(total: Rollups, part: Part, plans: dict[int, Plan], now: int) -> None:

@@ -249,8 +249,12 @@ class _Stitching:
 
     async def _go_on(self, profiles: Mapping[str, Profile]) -> None:
         """The fast path: everything that arrived is later than everything known."""
-        wanted = [journey for profile in profiles.values() for journey in profile.journeys.values()]
-        stored = await self.unit.journeys(wanted) if wanted else {}
+        wanted: dict[bool, list[UUID]] = {False: [], True: []}
+        for root, profile in profiles.items():  # what somebody says of himself may take all his journey elsewhere
+            wanted[any(map(_carries_traits, self.arrivals[root]))] += profile.journeys.values()
+        stored: dict[UUID, tuple[UUID, Journey]] = {}
+        for whole, ids in wanted.items():
+            stored |= await self.unit.journeys(ids, whole=whole) if ids else {}
         for root, profile in profiles.items():
             known = {stored[id_][1].map_id: stored[id_][1] for id_ in profile.journeys.values() if id_ in stored}
             self._fold_on(profile, known, self.arrivals[root])
@@ -373,6 +377,8 @@ class _Stitching:
             journey.counted = state[:3]
             self.changes.journeys[journey.journey_id] = (new[0].profile_id, journey)
             self.changes.due[journey.journey_id] = state.due_at
+            if old and old[1].sealed > journey.sealed:
+                self.changes.unsealed[journey.journey_id] = journey.sealed
         elif old:
             self.changes.gone.add(old[1].journey_id)
         self._tell_of(plan, old, new, before, after)
@@ -445,6 +451,7 @@ def _as_of(plan: Plan, kept: Journey, stored: Iterable[Journey], speaking: Itera
 
 
 _time = attrgetter("time")
+_carries_traits = attrgetter("carries_traits")
 
 
 def _row(touch: Touch) -> TouchpointRow:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -14,6 +15,7 @@ from services.stitcher.journey.fold import Journey
 from services.stitcher.journey.identity import Alias, Link, Span
 from services.stitcher.ports import Changes, Family, Identifier, Position, Profile, StoredRevocation, TouchpointRow
 from shared.identifiers import uid
+from shared.tables import Visit
 
 
 @dataclass
@@ -28,7 +30,8 @@ class Tables:
     revocations: dict[UUID, StoredRevocation] = field(default_factory=dict)
     touchpoints: dict[tuple[str, str], TouchpointRow] = field(default_factory=dict)
     profiles: dict[UUID, Profile] = field(default_factory=dict)
-    journeys: dict[UUID, tuple[UUID, Journey]] = field(default_factory=dict)
+    journeys: dict[UUID, tuple[UUID, Journey]] = field(default_factory=dict)  # with all their visits
+    blocks: dict[UUID, dict[int, list[Visit]]] = field(default_factory=dict)  # journey -> number of the first -> visits
     rollups: Rollups = field(default_factory=Rollups)
     outbox: list[tuple[UUID, bytes]] = field(default_factory=list)
     clock: int = 0
@@ -136,8 +139,11 @@ class MemoryUnit:
     async def profiles(self, ids: Iterable[UUID]) -> dict[UUID, Profile]:
         return {id_: self.tables.profiles[id_] for id_ in ids if id_ in self.tables.profiles}
 
-    async def journeys(self, ids: Iterable[UUID]) -> dict[UUID, tuple[UUID, Journey]]:
-        return {id_: self._read(id_) for id_ in ids if id_ in self.tables.journeys}
+    async def journeys(self, ids: Iterable[UUID], *, whole: bool = False) -> dict[UUID, tuple[UUID, Journey]]:
+        found = {id_: self._read(id_) for id_ in ids if id_ in self.tables.journeys}
+        for _, journey in () if whole else found.values():
+            journey.visits, journey.first = journey.tail, journey.sealed
+        return found
 
     async def journeys_of(self, profiles: Iterable[UUID]) -> list[tuple[UUID, Journey]]:
         wanted = set(profiles)
@@ -170,7 +176,17 @@ class MemoryUnit:
         tables.profiles |= changes.profiles
         for id_ in changes.gone:
             del tables.journeys[id_]
-        tables.journeys |= copy.deepcopy(changes.journeys)
+            tables.blocks.pop(id_, None)
+        for id_, sealed in changes.unsealed.items():
+            tables.blocks[id_] = {n: block for n, block in tables.blocks[id_].items() if n < sealed}
+        for id_, (owner, journey) in copy.deepcopy(changes.journeys).items():
+            blocks = tables.blocks.setdefault(id_, {})
+            for first, visits in journey.seal():
+                assert first not in blocks, "a block is written once"
+                blocks[first] = visits
+            journey.visits = [*chain.from_iterable(visits for _, visits in sorted(blocks.items())), *journey.tail]
+            journey.first = 0
+            tables.journeys[id_] = (owner, journey)
         tables.outbox += changes.outbox
         for cell, delta in changes.rollups.cohort.items():
             row = tables.rollups.cohort.setdefault(cell, Cohort([0] * len(delta.counts)))

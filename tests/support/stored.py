@@ -58,7 +58,8 @@ def touchpoints_of(slow: Model) -> dict[Any, int]:
 async def journeys(connection: Any, map_id: int, m: JourneyMap) -> dict[Any, Journey]:
     """(root, place among the profile's) -> journey."""
     rows = await connection.fetch(
-        "select j.*, i.key from journeys j left join identifiers i on i.uid = j.profile_id where map_id = $1 "
+        "select j.*, i.key, array(select visits from visit_blocks b where b.journey_id = j.journey_id order by first)"
+        " as blocks from journeys j left join identifiers i on i.uid = j.profile_id where map_id = $1 "
         "order by started_at, coalesce(closed_at, $2), journey_id",
         map_id,
         AT_THE_END,
@@ -72,7 +73,7 @@ async def journeys(connection: Any, map_id: int, m: JourneyMap) -> dict[Any, Jou
 def _journey(m: JourneyMap, row: Mapping[str, Any]) -> Journey:
     fields = SimpleNamespace(**row)
     fields.value = int(fields.value)
-    visits = _visits.decode(row["visits"])
+    visits = [visit for part in [*row["blocks"], row["visits"]] for visit in _visits.decode(part)]
     assert fields.entered == sorted({visit.stage for visit in visits})
     assert fields.stage == visits[-1].stage
     return of_product(m, fields, visits, (fields.status, fields.stalled, fields.closed_at), fields.closed_early)

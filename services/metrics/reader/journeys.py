@@ -16,7 +16,10 @@ from shared.tables import Visit
 
 _COLUMNS: Final = """
     journey_id, profile_id, map_id, status, stalled, stage, furthest, entered, touchpoints, started_at, last_at,
-    deadline, closed_at, closed_early, converted_at, value, channel, acquisition, source, segments, visits, restated
+    deadline, closed_at, closed_early, converted_at, value, channel, acquisition, source, segments, visits, restated,
+    case when sealed > 0 then array(
+        select b.visits from visit_blocks b where b.journey_id = journeys.journey_id order by b.first
+    ) end as blocks
 """
 
 # The journeys that a question is about, the latest to begin first; what is null is not asked for.
@@ -134,4 +137,7 @@ async def current_journeys(snapshot: Snapshot, profile_id: UUID, map_ids: Sequen
 
 
 def _journey(row: Any) -> JourneyRow:
-    return JourneyRow(**dict(row) | {"value": int(row["value"]), "visits": _visits.decode(row["visits"])})
+    columns = dict(row)
+    parts = [*(columns.pop("blocks") or ()), columns["visits"]]
+    visits = [visit for part in parts for visit in _visits.decode(part)]
+    return JourneyRow(**columns | {"value": int(columns["value"]), "visits": visits})

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import msgspec
 
-from services.stitcher.journey.facts import Counted, goes_on
-from services.stitcher.journey.fold import Journey
+from services.stitcher.journey.facts import Counted
+from services.stitcher.journey.fold import Journey, shared_visits
 from services.stitcher.journey.rules import MILLION, Plan
 from shared.tables import OPEN, STATUSES
 from shared.touchpoint import moment
@@ -33,7 +33,7 @@ def changes(before: Counted | None, after: Counted | None) -> list[Change]:
     known = len(before[0].visits) if before else 0
     for number in range(known, len(journey.visits)):
         visit = journey.visits[number]
-        found.append(("entered" if number else "opened", visit.entered_at, visit.cause, visit.stage))
+        found.append(("entered" if number or journey.first else "opened", visit.entered_at, visit.cause, visit.stage))
     if journey.converted_at is not None and (before is None or before[0].converted_at is None):
         cause = next(visit.goal_cause for visit in journey.visits if visit.goal_at is not None)
         found.append(("converted", journey.converted_at, cause, journey.stage))
@@ -56,9 +56,8 @@ def _goes_on(before: Counted, after: Counted) -> bool:
         return False
     if len(new.visits) < len(old.visits) or (new.value < old.value and new.converted_at == old.converted_at):
         return False
-    if goes_on(old, new):
-        return True
-    told = zip(old.visits, new.visits, strict=False)
+    same = shared_visits(old, new)
+    told = zip(old.visits[same:], new.visits[same:], strict=False)
     return all((a.stage, a.entered_at, a.cause) == (b.stage, b.entered_at, b.cause) for a, b in told)
 
 

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from services.stitcher.journey.fold import Journey
+from services.stitcher.journey.fold import Journey, shared_visits
 from services.stitcher.journey.rules import Plan
 from shared.tables import (
     BUCKET_GROWTH,
@@ -124,9 +124,10 @@ def bucket(spent: int) -> int:
 
 
 def flows(journey: Journey, state: State, first: int = 0) -> list[Flow]:
-    """The transitions of a journey from its visit number ``first`` on, its start and its end included."""
+    """The transitions of a journey from its visit ``first`` of those read on, its start and its end included."""
     found: list[Flow] = []
     visits = journey.visits
+    assert first or not journey.first, "where a journey starts has been read"
     for number in range(first, len(visits)):
         visit = visits[number]
         if number == 0:
@@ -143,6 +144,7 @@ def flows(journey: Journey, state: State, first: int = 0) -> list[Flow]:
 
 def counts(journey: Journey, state: State, layout: CohortLayout) -> dict[int, int]:
     """The journey's contribution to its cohort's counts, by place; only what is not 0."""
+    assert journey.first == 0, "what is counted as a whole has been read as a whole"
     kind = _kind(journey, state, layout)
     found = {layout.left(journey.furthest, kind): 1, layout.at(journey.stage, kind): 1}
     if state.stalled:
@@ -203,14 +205,12 @@ def _cells(journey: Journey) -> tuple[object, ...]:
 def _add_moved(rollups: Rollups, plan: Plan, before: Counted, after: Counted, now: int) -> bool:
     """The same journey in the same cells: only what differs."""
     (old, was), (new, state) = before, after
-    if goes_on(old, new):
-        same = len(old.visits)
-        numbers = _gained(before, after, plan.layout)
-    else:
-        same = _same_visits(old, new)
-        numbers = _minus(counts(new, state, plan.layout), counts(old, was, plan.layout))
+    assert old.first == new.first, "both have been read from the same visit on"
+    same = shared_visits(old, new)
+    numbers = _gained(before, after, same, plan.layout)
     value = new.value - old.value
-    gone, come = flows(old, was, same), flows(new, state, same)
+    moves = _same_moves(old, new, same)
+    gone, come = flows(old, was, moves), flows(new, state, moves)
     if gone == come:
         gone = come = []
     if not (numbers or value or gone or come):
@@ -222,27 +222,26 @@ def _add_moved(rollups: Rollups, plan: Plan, before: Counted, after: Counted, no
     return True
 
 
-def _gained(before: Counted, after: Counted, layout: CohortLayout) -> dict[int, int]:
-    """What a journey that only goes on counts more than before: all visits but the last one are as they were."""
+def _gained(before: Counted, after: Counted, same: int, layout: CohortLayout) -> dict[int, int]:
+    """What a journey counts more than before, its first visits being the ``same``."""
     found = _stands_elsewhere(before, after, layout)
-    visits, last = after[0].visits, len(before[0].visits) - 1
-    if before[0].visits[last] != visits[last]:
-        _add_visit(found, before[0].visits[last], layout, -1)
-        _add_visit(found, visits[last], layout, 1)
-    for number in range(last + 1, len(visits)):
-        visit = visits[number]
-        _add_visit(found, visit, layout, 1)
-        if _first_in(visits, visit.stage) is visit:
-            found[layout.entered(visit.stage)] = 1
+    for (journey, _), sign in ((before, -1), (after, 1)):
+        for visit in journey.visits[same:]:
+            _add_visit(found, visit, layout, sign)
+    if changed := before[0].entered ^ after[0].entered:
+        for stage in range(changed.bit_length()):
+            if changed >> stage & 1:
+                found[layout.entered(stage)] = 1 if after[0].entered >> stage & 1 else -1
     return {place: n for place, n in found.items() if n}
 
 
-def _first_in(visits: list[Visit], stage: int) -> Visit | None:
-    """The first visit to a stage."""
-    for visit in visits:
-        if visit.stage == stage:
-            return visit
-    return None
+def _same_moves(old: Journey, new: Journey, same: int) -> int:
+    """How many visits at the beginning began with the same transition in both: the ``same`` ones, and then some."""
+    for one, other in zip(old.visits[same:], new.visits[same:], strict=False):
+        if one.stage != other.stage or one.entered_at != other.entered_at:
+            break
+        same += 1
+    return same
 
 
 def _stands_elsewhere(before: Counted, after: Counted, layout: CohortLayout) -> dict[int, int]:
@@ -261,32 +260,6 @@ def _stands_elsewhere(before: Counted, after: Counted, layout: CohortLayout) -> 
             place = layout.at(journey.stage, layout.STALLED)
             found[place] = found.get(place, 0) + sign
     return found
-
-
-def goes_on(old: Journey, new: Journey) -> bool:
-    """Whether a journey was folded on from a copy: all visits before the last are the same objects, and it goes on."""
-    before, after = old.visits, new.visits
-    last = len(before) - 1
-    if len(after) <= last or (last and before[last - 1] is not after[last - 1]):
-        return False
-    return before[last].stage == after[last].stage and before[last].entered_at == after[last].entered_at
-
-
-def _same_visits(old: Journey, new: Journey) -> int:
-    """How many visits at the beginning are the same transition in both."""
-    same = 0
-    for one, other in zip(old.visits, new.visits, strict=False):
-        if one is not other and (one.stage != other.stage or one.entered_at != other.entered_at):
-            break
-        same += 1
-    return same
-
-
-def _minus(new: dict[int, int], old: dict[int, int]) -> dict[int, int]:
-    if new == old:
-        return {}
-    delta = {place: n - old.get(place, 0) for place, n in new.items() if n != old.get(place, 0)}
-    return delta | {place: -n for place, n in old.items() if place not in new}
 
 
 def _add(begun: list[Begun], numbers: dict[int, int], value: int, sign: int) -> None:

@@ -6,7 +6,9 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from operator import attrgetter
+from functools import reduce
+from operator import attrgetter, or_
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -16,10 +18,15 @@ from services.stitcher.journey.touch import Touch
 from shared.identifiers import named
 from shared.tables import Visit
 
+BLOCK: Final = 8  # visits; blocks that are stored have this size
+
 
 class Journey(msgspec.Struct, gc=False):
     """One run of one profile through one map version; instants in microseconds, value in millionths.
 
+    ``entered`` has a bit for each stage visited. The first ``sealed`` visits lie in blocks, each written once, so that
+    a long journey costs no more to go on with than a short one; ``first`` is the number of visits[0], which is not 0
+    where the blocks were not read.
     ``closed_at`` and ``early`` are what touchpoints say; what the clock says is added by `facts.state_of`.
     A journey read back has ``closed_at`` only if it was closed early: what a deadline closed may go on. ``restated``
     and ``counted`` (status, stalled, closed_at as the rollups have them) are carried for the store: they depend on
@@ -37,18 +44,35 @@ class Journey(msgspec.Struct, gc=False):
     segments: tuple[str, ...]
     visits: list[Visit]
     furthest: int
+    entered: int
     touchpoints: int = 0
     converted_at: int | None = None
     value: int = 0
     closed_at: int | None = None
     early: bool = False
     restated: bool = False
+    first: int = 0
+    sealed: int = 0
     counted: tuple[int, bool, int | None] | None = None
 
     @property
     def stage(self) -> int:
         """The position of the stage it is in, or was in last."""
         return self.visits[-1].stage
+
+    @property
+    def tail(self) -> list[Visit]:
+        """The visits that lie in no block; the last one never does, since it may change."""
+        return self.visits[self.sealed - self.first :]
+
+    def seal(self) -> list[tuple[int, list[Visit]]]:
+        """Makes blocks of the tail's beginning: the number of the first visit, and the visits, of each. As much as a
+        block stays, since what is folded again is mostly recent."""
+        found = []
+        while len(self.tail) >= 2 * BLOCK:
+            found.append((self.sealed, self.tail[:BLOCK]))
+            self.sealed += BLOCK
+        return found
 
     def copy(self) -> Journey:
         """A journey that can go on without this one changing."""
@@ -96,6 +120,7 @@ class Fold:
             else:
                 journey.visits.append(Visit(stage, time, touch.id, time))
                 journey.furthest = max(journey.furthest, stage)
+                journey.entered |= 1 << stage
         if match.goal or match.felt is not None or match.moments:
             _tell(journey, touch, match)
         journey.last_at = time
@@ -130,10 +155,20 @@ class Fold:
             segments=self.segments,
             visits=[Visit(match.stage, touch.time, touch.id, touch.time)],
             furthest=match.stage,
+            entered=1 << match.stage,
         )
         self.journeys.append(journey)
         self.current = journey
         return journey
+
+
+def shared_visits(one: Journey, other: Journey) -> int:
+    """How many visits at the beginning are the same objects, as in a journey and what its copy became. (Visits that
+    are folded anew are new objects, so none after the first of them is shared.)"""
+    known = min(len(one.visits), len(other.visits))
+    if known and one.visits[known - 1] is other.visits[known - 1]:
+        return known
+    return bisect_left(range(known), True, key=lambda n: one.visits[n] is not other.visits[n])
 
 
 def _tell(journey: Journey, touch: Touch, match: Match) -> None:
@@ -198,7 +233,9 @@ def _cut(plan: Plan, journeys: Sequence[Journey], place: int, number: int) -> li
 
 
 def _shortened(journey: Journey, number: int) -> Journey:
-    """The journey when it had made only its first ``number`` visits."""
+    """The journey when it had made only its first ``number`` visits; the last of them may change, so it is in no
+    block."""
+    assert journey.first == 0, "what is cut short has been read whole"
     visits = journey.visits[:number]
     goals = [visit.goal_at for visit in visits if visit.goal_at is not None]
     return msgspec.structs.replace(
@@ -206,6 +243,8 @@ def _shortened(journey: Journey, number: int) -> Journey:
         visits=visits,
         last_at=visits[-1].last_at,
         furthest=max(visit.stage for visit in visits),
+        entered=reduce(or_, (1 << visit.stage for visit in visits)),
+        sealed=min(journey.sealed, (number - 1) // BLOCK * BLOCK),
         touchpoints=sum(visit.touchpoints for visit in visits),
         converted_at=min(goals) if goals else None,
         value=sum(visit.value for visit in visits),

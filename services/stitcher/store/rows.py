@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 from uuid import UUID
@@ -83,11 +85,15 @@ def profile_row(one: Profile) -> Row:
 
 
 def journey(row: Row) -> tuple[UUID, Journey]:
-    """From the columns of `sql.JOURNEYS`: (profile_id, journey)."""
+    """From the columns of `sql.JOURNEYS` or `sql.WHOLE_JOURNEYS`: (profile_id, journey)."""
     (
         profile_id, journey_id, map_id, status, stalled, furthest, touchpoints, started_at, last_at, deadline,
-        closed_at, closed_early, converted_at, value, channel, acquisition, source, segments, visits, restated,
+        closed_at, closed_early, converted_at, value, channel, acquisition, source, segments, restated, entered,
+        visits, sealed, blocks,
     ) = row  # fmt: skip
+    read = _visits(visits)
+    if blocks:
+        read = [*chain.from_iterable(map(_visits, blocks)), *read]
     return profile_id, Journey(
         journey_id=journey_id,
         map_id=map_id,
@@ -98,14 +104,17 @@ def journey(row: Row) -> tuple[UUID, Journey]:
         last_at=last_at,
         deadline=deadline,
         segments=tuple(segments),
-        visits=_visits(visits),
+        visits=read,
         furthest=furthest,
+        entered=sum(1 << stage for stage in entered),
         touchpoints=touchpoints,
         converted_at=converted_at,
         value=int(value),
         closed_at=closed_at if closed_early else None,
         early=closed_early,
         restated=restated,
+        first=0 if blocks else sealed,
+        sealed=sealed,
         counted=(status, stalled, closed_at),
     )
 
@@ -122,7 +131,7 @@ def outbox_records(pack: bytes) -> list[tuple[str, bytes]]:
 
 
 def pack_visits(visits: list[Visit]) -> bytes:
-    """As they lie in `journeys.visits`; a sum of money beyond 64 bit is written as text."""
+    """As they lie in `journeys` and `visit_blocks`; a sum of money beyond 64 bit is written as text."""
     try:
         return _pack(visits)
     except OverflowError:
@@ -140,15 +149,27 @@ def by_start(owned: tuple[UUID, Journey]) -> tuple[Any, ...]:
     return one.started_at, first.stage, first.cause, one.closed_at is None, one.journey_id
 
 
+@lru_cache(maxsize=4096)
+def _stages(entered: int) -> str:
+    """The stages visited, sorted, as PostgreSQL reads an array."""
+    return numbers(stage for stage in range(entered.bit_length()) if entered >> stage & 1)
+
+
+def block_rows(one: Journey) -> list[Row]:
+    """What of a journey is to be sealed, in the order of `sql.BLOCK`."""
+    return [(one.journey_id, first, pack_visits(visits)) for first, visits in one.seal()]
+
+
 def journey_row(profile_id: UUID, one: Journey, due_at: int | None) -> Row:
     """In the order of `sql.UPSERT_JOURNEYS`; status, stalled and closed_at are as counted."""
     assert one.counted is not None, "a journey is stored as it was counted"
     status, stalled, closed_at = one.counted
     return (
         one.journey_id, profile_id, one.map_id, status, stalled, one.visits[-1].stage, one.furthest,
-        numbers(sorted({visit.stage for visit in one.visits})), one.touchpoints, one.started_at, one.last_at,
+        _stages(one.entered), one.touchpoints, one.started_at, one.last_at,
         one.deadline, closed_at, one.early, one.converted_at, str(one.value), one.channel, one.acquisition, one.source,
-        array(one.segments) if one.segments else "{}", pack_visits(one.visits), one.restated, due_at,
+        array(one.segments) if one.segments else "{}", one.restated, due_at, pack_visits(one.tail),
+        one.sealed,
     )  # fmt: skip
 
 

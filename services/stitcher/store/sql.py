@@ -278,16 +278,25 @@ UPSERT_PROFILES: Final = Given(
     """,
 )
 
-# All journeys.
-JOURNEYS_ALL: Final = """
+_JOURNEYS = """
     select profile_id, journey_id, map_id, status, stalled, furthest, touchpoints, started_at, last_at, deadline,
-        closed_at, closed_early, converted_at, value, channel, acquisition, source, segments, visits, restated
+        closed_at, closed_early, converted_at, value, channel, acquisition, source, segments, restated, entered,
+        visits, sealed, {0} as blocks
     from journeys"""
 
-# Journeys by id.
-JOURNEYS: Final = f"{JOURNEYS_ALL} where journey_id = any($1::uuid[])"
+# All journeys, with their visits that lie in blocks.
+JOURNEYS_ALL: Final = _JOURNEYS.format(
+    "case when sealed > 0 then array(select b.visits from visit_blocks b"
+    " where b.journey_id = journeys.journey_id order by b.first) end"
+)
 
-# All journeys of these profiles in these maps.
+# Journeys by id.
+JOURNEYS: Final = f"{_JOURNEYS.format('null::bytea[]')} where journey_id = any($1::uuid[])"
+
+# The same, with their visits that lie in blocks.
+WHOLE_JOURNEYS: Final = f"{JOURNEYS_ALL} where journey_id = any($1::uuid[])"
+
+# All journeys of these profiles in these maps, with their visits that lie in blocks.
 JOURNEYS_OF: Final = f"{JOURNEYS_ALL} where profile_id = any($1::uuid[]) and map_id = any($2::int[])"
 
 # Stores journeys as they stand. `due_hour` does not follow a deadline that moves on, or every update would have to find
@@ -297,15 +306,15 @@ UPSERT_JOURNEYS: Final = Given(
     "journey_id uuid, profile_id uuid, map_id int, status smallint, stalled bool, stage smallint, "
     "furthest smallint, entered text, touchpoints int, started_at bigint, last_at bigint, deadline bigint, "
     "closed_at bigint, closed_early bool, converted_at bigint, value text, channel text, acquisition text, "
-    "source text, segments text, visits bytea, restated bool, due_at bigint",
+    "source text, segments text, restated bool, due_at bigint, visits bytea, sealed int",
     """
     insert into journeys (
         journey_id, profile_id, map_id, status, stalled, stage, furthest, entered, touchpoints, started_at, last_at,
-        deadline, closed_at, closed_early, converted_at, value, channel, acquisition, source, segments, visits,
-        restated, due_at, due_hour)
+        deadline, closed_at, closed_early, converted_at, value, channel, acquisition, source, segments, restated,
+        due_at, visits, sealed, due_hour)
     select journey_id, profile_id, map_id, status, stalled, stage, furthest, entered::smallint[], touchpoints,
         started_at, last_at, deadline, closed_at, closed_early, converted_at, value::numeric, channel, acquisition,
-        source, segments::text[], visits, restated, due_at, due_at / 3600000000
+        source, segments::text[], restated, due_at, visits, sealed, due_at / 3600000000
     from {given}
     on conflict (journey_id) do update set
         profile_id = excluded.profile_id, status = excluded.status, stalled = excluded.stalled,
@@ -314,13 +323,22 @@ UPSERT_JOURNEYS: Final = Given(
         deadline = excluded.deadline, closed_at = excluded.closed_at, closed_early = excluded.closed_early,
         converted_at = excluded.converted_at, value = excluded.value, channel = excluded.channel,
         acquisition = excluded.acquisition, source = excluded.source, segments = excluded.segments,
-        visits = excluded.visits, restated = excluded.restated, due_at = excluded.due_at,
+        restated = excluded.restated, due_at = excluded.due_at, visits = excluded.visits, sealed = excluded.sealed,
         due_hour = case when excluded.due_hour is not null then least(journeys.due_hour, excluded.due_hour) end
 """,
 )
 
 # Removes journeys that are no more.
 DELETE_JOURNEYS: Final = "delete from journeys where journey_id = any($1::uuid[])"
+
+# What `visit_blocks` are copied into.
+BLOCK: Final = ("journey_id", "first", "visits")
+
+# Removes blocks of visits that are no more, or that are to be written again: all from a visit on.
+DELETE_BLOCKS: Final = """
+    delete from visit_blocks b using unnest($1::uuid[], $2::int[]) as g(journey_id, first)
+    where b.journey_id = g.journey_id and b.first >= g.first
+"""
 
 # The clock follows the partition that is furthest behind, and never goes back.
 ADVANCE_CLOCK: Final = """

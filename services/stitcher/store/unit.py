@@ -291,8 +291,9 @@ class PostgresUnit:
     async def profiles(self, ids: Iterable[UUID]) -> dict[UUID, Profile]:
         return {row[0]: rows.profile(row) for row in await self._rows("profiles", sql.PROFILES, sorted(ids))}
 
-    async def journeys(self, ids: Iterable[UUID]) -> dict[UUID, tuple[UUID, Journey]]:
-        return {row[1]: rows.journey(row) for row in await self._rows("journeys", sql.JOURNEYS, sorted(ids))}
+    async def journeys(self, ids: Iterable[UUID], *, whole: bool = False) -> dict[UUID, tuple[UUID, Journey]]:
+        statement = sql.WHOLE_JOURNEYS if whole else sql.JOURNEYS
+        return {row[1]: rows.journey(row) for row in await self._rows("journeys", statement, sorted(ids))}
 
     async def journeys_of(self, profiles: Iterable[UUID]) -> list[tuple[UUID, Journey]]:
         found = await self._rows("journeys", sql.JOURNEYS_OF, sorted(profiles), self._map_ids)
@@ -361,6 +362,10 @@ class PostgresUnit:
             await self._give("write profiles", sql.UPSERT_PROFILES, _sorted(profiles))
         if changes.gone:
             await self._run("write journeys", sql.DELETE_JOURNEYS, sorted(changes.gone))
+        if unsealed := changes.unsealed | dict.fromkeys(changes.gone, 0):
+            await self._run("write visits", sql.DELETE_BLOCKS, *rows.columns(sorted(unsealed.items()), 2))
+        if blocks := [row for _, journey in changes.journeys.values() for row in rows.block_rows(journey)]:
+            await self._copy("visit_blocks", _sorted(blocks, 2), sql.BLOCK)
         if changes.journeys:
             journeys = [
                 rows.journey_row(profile_id, journey, changes.due.get(journey.journey_id))

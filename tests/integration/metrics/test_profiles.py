@@ -6,9 +6,11 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+import msgspec
 import pytest
 
 from shared.identifiers import uid
+from shared.tables import Visit
 from tests.integration.metrics.seed import SHOP_BEFORE, Seed, Told, at
 
 LOST = 2
@@ -106,6 +108,17 @@ async def test_history_has_visits_with_their_causes(api: httpx.AsyncClient, ann:
         ("purchase", "2026-11-12T10:00:00Z", None, "t1"),
     ]
     assert (latest["visits"][0]["experience"], latest["visits"][0]["experience_n"]) == (0.5, 1)
+
+
+async def test_history_has_the_visits_that_lie_in_blocks_first(api: httpx.AsyncClient, seed: Seed, ann: int) -> None:
+    journey_id = await seed.connection.fetchval("select journey_id from journeys where converted_at is not null")
+    old = [Visit(n % 2, at("12 08:00") + n, f"b{n}", at("12 08:00") + n) for n in range(4)]
+    for first in (2, 0):
+        block = msgspec.msgpack.encode(old[first : first + 2])
+        await seed.connection.execute("insert into visit_blocks values ($1, $2, $3)", journey_id, first, block)
+    await seed.connection.execute("update journeys set sealed = 4 where journey_id = $1", journey_id)
+    latest, _ = (await ask(api, "user_id:u1/journeys"))["data"]
+    assert [visit["cause"] for visit in latest["visits"]] == ["b0", "b1", "b2", "b3", "t0", "t1"]
 
 
 async def test_history_comes_in_pages(api: httpx.AsyncClient, ann: int) -> None:

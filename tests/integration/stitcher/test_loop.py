@@ -52,7 +52,7 @@ async def right(shop: Scene) -> None:
 async def clean(shop: Scene, sent: list[Any]) -> dict[str, str]:
     """The digest of a run without any trouble."""
     await tell(shop.database, "truncate touchpoints, identifiers, links, link_hours, aliases, profiles, journeys,"
-                              " rollup_cohort, rollup_flow, revocations")  # fmt: skip
+                              " visit_blocks, rollup_cohort, rollup_flow, revocations")  # fmt: skip
     async with opened(shop.database, shop.plans) as store:
         await take(store, shop.plans, sent)
     return await state(shop.database)

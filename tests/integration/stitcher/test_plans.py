@@ -13,7 +13,7 @@ from services.stitcher.store import Store, sql
 
 HOT = {
     "identifiers", "links", "link_hours", "aliases", "revocations", "touchpoints", "profiles", "journeys",
-    "rollup_cohort", "rollup_flow",
+    "visit_blocks", "rollup_cohort", "rollup_flow",
 }  # fmt: skip
 NOT_HOT = {"PREPARE", "PREPARE_CLOCK", "JOURNEYS_ALL", "SWEEP_FLOW", "READ_UP_TO", "OUTBOX"}
 STATEMENTS = sorted(
@@ -34,6 +34,7 @@ GROWN = (
     "insert into profiles select md5(n::text)::uuid, 1, 1, '', '', 0 from generate_series(1, {rows}) n",
     "insert into journeys select md5(n::text)::uuid, md5(n::text)::uuid, 1, 0, false, 0, 0, '{0}', 1, 1, 1, 5, null,"
     " false, null, 0, 'web', '', 's', '{}', '', false, n, n from generate_series(1, {rows}) n",
+    "insert into visit_blocks select md5(n::text)::uuid, 0, '' from generate_series(1, {rows}) n",
     "insert into rollup_cohort select n, 2, 1, '{1}', 0, 0 from generate_series(1, {rows}) n",
     "insert into rollup_flow select n, 2, 1, 0, 1, 1, 1 from generate_series(1, {rows}) n",
 )

@@ -9,11 +9,13 @@ import msgspec
 import pytest
 
 from services.stitcher.errors import Stale
+from services.stitcher.journey.fold import Journey
 from services.stitcher.journey.identity import Alias, Link, Span
 from services.stitcher.ports import Changes, DeadLetter, Position, Profile, StoredRevocation, TouchpointRow
 from services.stitcher.store import Store
 from services.stitcher.store.rows import outbox_records
 from shared.identifiers import uid
+from shared.tables import OPEN, Visit
 from tests.integration.stitcher.world import ask, until
 
 
@@ -176,6 +178,46 @@ async def test_a_profile_comes_back_as_it_was(store: Store) -> None:
         await unit.lock(["user_id:u"], [])
         await unit.write(Changes(profiles={given.profile_id: given}))
         assert await unit.profiles([given.profile_id]) == {given.profile_id: given}
+
+
+def walk(stages: int) -> Journey:
+    """A journey with so many visits."""
+    visits = [Visit(n % 3, n, f"m{n}", n) for n in range(stages)]
+    return Journey(
+        uid("j"), 1, "web", "", "s", 0, stages - 1, None, (), visits, 2, 0b111, stages, counted=(OPEN, False, None)
+    )
+
+
+async def test_old_visits_are_written_once_and_read_where_they_are_wanted(store: Store, database: str) -> None:
+    journey, me = walk(20), uid("user_id:u1")
+    async with store.unit() as unit:
+        await unit.write(Changes(journeys={journey.journey_id: (me, journey)}))
+    async with store.unit() as unit:
+        ((_, going_on),) = (await unit.journeys([journey.journey_id])).values()
+        going_on.visits += [Visit(n % 3, n, f"m{n}", n) for n in range(20, 30)]
+        await unit.write(Changes(journeys={journey.journey_id: (me, going_on)}))
+    async with store.unit() as unit:
+        ((_, tail),) = (await unit.journeys([journey.journey_id])).values()
+        ((_, whole),) = (await unit.journeys([journey.journey_id], whole=True)).values()
+    assert (tail.first, tail.sealed, tail.visits) == (16, 16, walk(30).visits[16:])
+    assert (whole.first, whole.sealed, whole.visits) == (0, 16, walk(30).visits)
+    assert await ask(database, "select first from visit_blocks order by first") == [(0,), (8,)]
+
+
+async def test_visits_that_are_to_be_written_again_leave_their_blocks(store: Store, database: str) -> None:
+    journey, me = walk(40), uid("user_id:u1")
+    async with store.unit() as unit:
+        await unit.write(Changes(journeys={journey.journey_id: (me, journey)}))
+    shorter = walk(12)
+    shorter.sealed = 8
+    async with store.unit() as unit:
+        await unit.write(Changes(journeys={journey.journey_id: (me, shorter)}, unsealed={journey.journey_id: 8}))
+    async with store.unit() as unit:
+        ((_, whole),) = (await unit.journeys([journey.journey_id], whole=True)).values()
+    assert (whole.sealed, whole.visits) == (8, walk(12).visits)
+    async with store.unit() as unit:
+        await unit.write(Changes(gone={journey.journey_id}))
+    assert await ask(database, "select from visit_blocks") == []
 
 
 async def test_an_exception_undoes_everything(store: Store, database: str) -> None:

@@ -47,7 +47,7 @@ async def test_what_is_stitched_verifies_and_any_order_has_the_same_digest(datab
         assert await problems(database, folder) == []
         digests.append(await state(database))
         await tell(database, "truncate touchpoints, identifiers, links, link_hours, aliases, profiles, journeys,"
-                             " rollup_cohort, rollup_flow, cells, outbox")  # fmt: skip
+                             " visit_blocks, rollup_cohort, rollup_flow, cells, outbox")  # fmt: skip
     assert digests[0] == digests[1]
 
 
