@@ -75,7 +75,9 @@ INSERT_IDENTIFIERS: Final = Given(
 )
 
 # Locks components, the rows whose uid they are, in the one order that all keep to.
-LOCK_COMPONENTS: Final = "select uid from identifiers where uid = any($1::uuid[]) order by uid for update"
+LOCK_COMPONENTS: Final = """
+    select count(*) from (select from identifiers where uid = any($1::uuid[]) order by uid for update) as locked
+"""
 
 # How many identifiers a component has, counted no further than a thousand.
 COMPONENT_SIZES: Final = """

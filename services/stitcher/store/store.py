@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
 from services.stitcher.errors import Paused
 from services.stitcher.store import sql
@@ -15,6 +16,7 @@ from services.stitcher.store.failures import translated
 from services.stitcher.store.unit import Durations, PostgresUnit
 
 REPLAY_LOCK: Final = 0x7468726C_0001  # shared by all who stitch, held alone by a replay
+REMEMBERED: Final = 200_000  # identifiers whose components are known without asking
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Store:
         self.pool = pool
         self.map_ids = list(map_ids)
         self._cells = Cells(pool)
+        self._components: dict[UUID, UUID] = {}
 
     @asynccontextmanager
     async def unit(self, durations: Durations | None = None) -> AsyncIterator[PostgresUnit]:
@@ -43,14 +46,21 @@ class Store:
                 try:
                     if not await connection.fetchval(sql.JOIN, REPLAY_LOCK):
                         raise Paused("a replay is running")
-                    unit = PostgresUnit(connection, self.map_ids, self._cells, durations)
+                    unit = PostgresUnit(connection, self.map_ids, self._cells, self._components, durations)
                     yield unit
                 except BaseException:
+                    self._components.clear()
                     await _undone(connection, transaction)
                     raise
                 started = time.perf_counter()
                 await transaction.commit()
                 unit.durations["commit"] += time.perf_counter() - started
+                self._remember(unit.seen)
+
+    def _remember(self, components: Mapping[UUID, UUID]) -> None:
+        if len(self._components) > REMEMBERED:
+            self._components.clear()
+        self._components |= components
 
     async def claim(self, topic: str, partitions: Iterable[int], owner: str) -> dict[int, Claimed]:
         """Takes partitions over under a new epoch each: whoever had them can no longer commit."""

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
-from services.stitcher.errors import Stale
+from services.stitcher.errors import Stale, Transient
 from services.stitcher.journey.facts import Rollups
 from services.stitcher.journey.fold import Journey
 from services.stitcher.journey.identity import Alias, Link, Span
@@ -39,14 +39,18 @@ Durations = defaultdict[str, float]  # seconds by step
 
 
 class PostgresUnit:
-    """See `ports.Unit`. ``connection`` is in a transaction; ``durations`` are added to."""
+    """See `ports.Unit`. ``connection`` is in a transaction; ``durations`` are added to. ``components`` are where
+    identifiers were last seen, as good as a guess; ``seen`` is what was found instead, true once this has committed."""
 
     def __init__(
-        self, connection: Any, map_ids: Sequence[int], cells: Cells, durations: Durations | None = None
-    ) -> None:
+        self, connection: Any, map_ids: Sequence[int], cells: Cells, components: Mapping[UUID, UUID],
+        durations: Durations | None = None,
+    ) -> None:  # fmt: skip
         self._connection = connection
         self._map_ids = list(map_ids)
         self._cells = cells
+        self._components = components
+        self.seen: dict[UUID, UUID] = {}
         self._keys: dict[UUID, str] = {}
         self._met: dict[UUID, Identifier] = {}
         self._copied: set[str] = set()
@@ -129,7 +133,9 @@ class PostgresUnit:
     async def lock(self, keys: Iterable[str], unions: Iterable[Sequence[str]]) -> dict[str, Identifier]:
         uids = self._uids(set(keys))
         joined = [[uid(key) for key in group] for group in unions]
-        component = dict(await self._rows("identifiers", sql.COMPONENTS, uids))
+        self.seen = component = {one: self._components[one] for one in uids if one in self._components}
+        if unseen := [one for one in uids if one not in component]:
+            component |= dict(await self._rows("identifiers", sql.COMPONENTS, unseen))
         new = await self._add(uids, component, Groups(apart(joined, component)))
         await self._settle([one for one in uids if one not in new], component)
         await self._unite(Groups(apart(joined, component)).contested(component), component, new)
@@ -161,10 +167,12 @@ class PostgresUnit:
         while wanted := {component[one] for one in existing} - locked:
             await self._run("lock", sql.LOCK_COMPONENTS, sorted(wanted))
             locked |= wanted
-            for row in await self._meet_all(existing):
-                component[row[0]] = row[2]
+            found = await self._meet_all(existing)
+            if len(found) < len(existing):
+                raise Transient("identifiers that were there are gone: the tables are not what they were")
+            component |= {row[0]: row[2] for row in found}
 
-    async def _unite(self, contested: Sequence[Sequence[UUID]], component: Mapping[UUID, UUID], new: set[UUID]) -> None:
+    async def _unite(self, contested: Sequence[Sequence[UUID]], component: dict[UUID, UUID], new: set[UUID]) -> None:
         """Makes one component of each group: the largest one's, so that a kiosk's is not written again each time."""
         if not contested:
             return
@@ -173,11 +181,12 @@ class PostgresUnit:
         sizes: dict[UUID, int] = defaultdict(int)
         if any(sum(one in old for one in group) > 1 for group in contested):
             sizes |= dict(await self._rows("component sizes", sql.COMPONENT_SIZES, rivals))
-        moves = []
+        moves: dict[UUID, UUID] = {}
         for group in contested:
             winner = max(group, key=lambda one: (one in old, sizes[one], one))
-            moves += [(loser, winner) for loser in group if loser != winner]
-        await self._run("unite", sql.UNITE_COMPONENTS, *rows.columns(sorted(moves), 2))
+            moves |= {loser: winner for loser in group if loser != winner}
+        await self._run("unite", sql.UNITE_COMPONENTS, *rows.columns(sorted(moves.items()), 2))
+        component |= {one: moves[home] for one, home in component.items() if home in moves}
 
     # --- Evidence ----------------------------------------------------------------------------------------------------
 
@@ -395,8 +404,9 @@ class PostgresUnit:
 
 
 def _sorted(given: list[Any], key: int = 1) -> list[Any]:
-    """Rows in the order of their key, the first ``key`` columns."""
-    given.sort(key=itemgetter(*range(key)))
+    """Rows in the order of their key, the first ``key`` columns; one by one, since tuples compare each value twice."""
+    for column in reversed(range(key)):
+        given.sort(key=itemgetter(column))
     return given
 
 

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
-from services.stitcher.errors import Stale
+from services.stitcher.errors import Stale, Transient
 from services.stitcher.journey.fold import Journey
 from services.stitcher.journey.identity import Alias, Link, Span
 from services.stitcher.ports import Changes, DeadLetter, Position, Profile, StoredRevocation, TouchpointRow
@@ -16,7 +16,7 @@ from services.stitcher.store import Store
 from services.stitcher.store.rows import outbox_records
 from shared.identifiers import uid
 from shared.tables import OPEN, Visit
-from tests.integration.stitcher.world import ask, until
+from tests.integration.stitcher.world import ask, tell, until
 
 
 async def linked(store: Store, *pairs: tuple[str, str], degrees: dict[str, int] | None = None) -> None:
@@ -85,6 +85,30 @@ async def test_who_waits_for_a_component_gets_the_one_that_it_became_part_of(sto
         await until(lambda: ask(database, blocked))
     await waiting
     assert set((await components(database)).values()) == {0}
+
+
+async def test_what_became_of_a_component_elsewhere_is_found_under_the_lock(store: Store, database: str) -> None:
+    elsewhere = Store(store.pool, store.map_ids)
+    async with store.unit() as unit:
+        await unit.lock(["user_id:u1", "user_id:u2"], [])
+    async with elsewhere.unit() as unit:
+        await unit.lock(["user_id:u1", "user_id:u2"], [("user_id:u1", "user_id:u2")])
+    async with store.unit() as unit:
+        await unit.lock(["user_id:u1", "user_id:u2", "card:c"], [("user_id:u1", "card:c")])
+        (root,) = await ask(database, "select key from identifiers where uid in (select component from identifiers)")
+        assert root not in await ask(database, "select key from identifiers for update skip locked")
+    assert len(set((await components(database)).values())) == 1
+
+
+async def test_identifiers_that_are_remembered_and_gone_are_made_again(store: Store, database: str) -> None:
+    async with store.unit() as unit:
+        await unit.lock(["user_id:u1"], [])
+    await tell(database, "truncate identifiers")
+    with pytest.raises(Transient):
+        async with store.unit() as unit:
+            await unit.lock(["user_id:u1"], [])
+    async with store.unit() as unit:
+        assert (await unit.lock(["user_id:u1"], []))["user_id:u1"].new
 
 
 async def test_links_up_climb_but_not_through_shared_ones(store: Store) -> None:
