@@ -69,11 +69,12 @@ class Connection(HttpToolsProtocol):
     """A connection whose requests begin in time and with heads that end: uvicorn itself waits for both for ever.
 
     ``owing_since`` is when the client began to owe us something that nobody reads with a time limit of his own: the
-    rest of a head, or of a body that was answered before it was whole.
+    rest of a head, or of a body that was answered before it was whole. ``idle_since`` is when it had its last answer.
     """
 
     bounds: ClassVar[Bounds]
     owing_since: float | None = None
+    idle_since: float | None = None
     _in_head = True
     _only_head = True  # what has just come is nothing but a part of a head
     _head_bytes = 0
@@ -86,6 +87,7 @@ class Connection(HttpToolsProtocol):
             self.app = cast("Any", self.bounds.full)
 
     def data_received(self, data: bytes) -> None:
+        self.idle_since = None
         if self._in_head and self.owing_since is None:
             self.owing_since = self.loop.time()
         self._only_head = self._in_head
@@ -109,9 +111,17 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
+        """As uvicorn's, but without a timer for each request, which costs more than to read it: `watch` looks."""
+        self.server_state.total_requests += 1
         if not self._in_head:
             self.owing_since = self.loop.time()
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self.idle_since = self.loop.time()
 
     def cut(self, cause: str) -> None:
         """Ends the connection without waiting for anybody."""
@@ -125,11 +135,13 @@ def bounded(bounds: Bounds) -> type[Connection]:
 
 
 async def watch(connections: Collection[Any], head_seconds: float) -> None:
-    """Cuts those who owe us the rest for too long, until cancelled."""
+    """Cuts those who owe us the rest for too long, closes those who were idle for too long, until cancelled."""
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(min(LOOK_SECONDS, head_seconds))
-        latest = loop.time() - head_seconds
+        now = loop.time()
         for one in list(connections):
-            if one.owing_since is not None and one.owing_since <= latest:
+            if one.owing_since is not None and one.owing_since <= now - head_seconds:
                 one.cut("too_slow")
+            elif one.idle_since is not None and one.idle_since <= now - one.timeout_keep_alive:
+                one.transport.close()
