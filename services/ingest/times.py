@@ -71,7 +71,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, at: datetime, sent_at: object, is_retry: bool) -> Arrival:
         """A retry carries the `sent_at` of its first try, so it corrects nothing."""
-        return cls(at=at, envelope=None if is_retry else offset(sent_at, at), is_retry=is_retry)
+        return cls(at=at, envelope=None if is_retry or sent_at is None else offset(sent_at, at), is_retry=is_retry)
 
     def offset(self, own_sent_at: object) -> timedelta:
         """The clock offset for a touchpoint: by its own `sent_at`, else by the envelope's."""

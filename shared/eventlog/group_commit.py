@@ -35,13 +35,16 @@ class Limits:
 class Call:
     """One append that waits for its acknowledgement."""
 
-    __slots__ = ("deadline", "done", "largest", "records", "size", "topic")
+    __slots__ = ("deadline", "done", "records", "size", "topic")
 
     def __init__(self, topic: str, records: Sequence[Record], deadline: float, done: asyncio.Future[None]) -> None:
         self.topic, self.records, self.deadline, self.done = topic, records, deadline, done
-        sizes = [len(record.key) + len(record.value) for record in records]
-        self.largest = max(sizes)
-        self.size = sum(sizes) + RECORD_OVERHEAD * len(sizes)
+        self.size = sum([RECORD_OVERHEAD + len(record.key) + len(record.value) for record in records])
+
+    @property
+    def largest(self) -> int:
+        """Bytes of its largest record."""
+        return max(len(record.key) + len(record.value) for record in self.records)
 
     def acknowledge(self) -> None:
         if not self.done.done():
@@ -107,7 +110,7 @@ class GroupCommit:
                 timer.cancel()
 
     def _admit(self, call: Call) -> None:
-        if call.largest > self._record_bytes:
+        if call.size > self._record_bytes and call.largest > self._record_bytes:
             raise ValueError(f"a record is larger than {self._record_bytes} bytes")
         if self._stopped:
             raise LogUnavailable("the log is closed")

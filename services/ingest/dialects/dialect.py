@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -60,6 +61,15 @@ def told(outcome: Outcome) -> dict[str, object]:
 
 def success(outcome: Outcome) -> Answer:
     """The native answer."""
+    return _success(outcome) if outcome.rejected else _all_accepted(outcome.accepted)
+
+
+@lru_cache(maxsize=MAX_TOUCHPOINTS)
+def _all_accepted(n: int) -> Answer:
+    return _success(Outcome(n, ()))
+
+
+def _success(outcome: Outcome) -> Answer:
     return Answer(_ENCODE({"success": True, **told(outcome)}))
 
 
