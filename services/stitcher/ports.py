@@ -8,6 +8,7 @@ microseconds since 1970 UTC. Nothing here decides anything: the rules are in `jo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
@@ -150,9 +151,12 @@ class Unit(Protocol):
     async def revocations(self, ids: Iterable[UUID], pairs: Iterable[tuple[str, str]]) -> dict[UUID, StoredRevocation]:
         """Those with these ids, and all that name one of these pairs (lower, higher; of an alias: smaller, larger)."""
 
-    async def insert_touchpoints(self, rows: Sequence[TouchpointRow]) -> list[TouchpointRow]:
-        """Stores those that are new by (identifier, id). Answers the rows already there for the others. Whoever calls
-        has their identifiers locked, so that nobody else is adding the same."""
+    async def insert_touchpoints(
+        self, rows: Sequence[TouchpointRow], unseen: AbstractSet[tuple[str, str]] = frozenset()
+    ) -> list[TouchpointRow]:
+        """Stores those that are new by (identifier, id). Answers the rows already there for the others. ``unseen`` are
+        likely to be new, and are not looked for unless it turns out that one was not. Whoever calls has their
+        identifiers locked, so that nobody else is adding the same."""
 
     async def replace_touchpoints(self, rows: Sequence[TouchpointRow]) -> None:
         """Overwrites by (identifier, id)."""

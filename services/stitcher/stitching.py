@@ -69,6 +69,7 @@ class _Stitching:
         self.in_force: dict[Pair, bool] = {}
         self.before, self.after = Evidence(), Evidence()
         self.ladder = self.after.ladder(rules)
+        self.profiles: dict[UUID, Profile | None] = {}
         self.affected: dict[str, int] = {}  # root -> the earliest instant at which its touchpoints change
         self.causes: dict[str, str] = {}
         self.gained: Counter[str] = Counter()  # root -> touchpoints more or less than before, but for arrivals
@@ -183,7 +184,7 @@ class _Stitching:
         """Stores the batch's touchpoints. Answers those that are new, and (old, new) where a copy takes over."""
         touches = self.batch.touches
         rows = [_row(touch) for touch in touches.values()]
-        already = await self.unit.insert_touchpoints(rows) if rows else []
+        already = await self.unit.insert_touchpoints(rows, await self._unseen()) if rows else []
         self.outcome.stitched = len(rows) - len(already)
         self.outcome.duplicates = self.batch.received - self.outcome.stitched
         taken = {(row.identifier, row.id) for row in already}
@@ -197,6 +198,17 @@ class _Stitching:
         if replaced:
             await self.unit.replace_touchpoints([_row(copy) for _, copy in replaced])
         return fresh, replaced
+
+    async def _unseen(self) -> set[tuple[str, str]]:
+        """The touchpoints that are later than all that is known of their customer, by a clock of their own: a copy that
+        came before would have had the same time. (It may have been another one: whoever stores them will notice.)"""
+        touches = self.batch.touches.items()
+        await self._load_profiles({self.known[touch.key].profile for _, touch in touches})
+        return {
+            name for name, touch in touches
+            if (profile := self.profiles.get(self.known[touch.key].profile)) and touch.time > profile.last_time
+            and touch.has_own_time
+        }  # fmt: skip
 
     async def _move(self, elsewhere: Mapping[str, int | None], ours: set[tuple[str, str]]) -> None:
         """Finds the stored touchpoints that now belong to somebody else."""
@@ -232,9 +244,9 @@ class _Stitching:
         roots = {*self.arrivals, *self.affected}
         if not roots:
             return
-        stored = await self.unit.profiles([uid(root) for root in roots])
-        profiles = {profile.key: profile for profile in stored.values()}
-        profiles |= {root: _blank(root) for root in roots if root not in profiles}
+        ids = {root: uid(root) for root in roots}
+        await self._load_profiles(ids.values())
+        profiles = {root: self.profiles.get(id_) or _blank(root) for root, id_ in ids.items()}
         for root, touches in self.arrivals.items():
             first = min(map(_time, touches))
             if root in self.affected:
@@ -246,6 +258,12 @@ class _Stitching:
         await self._go_on({root: profiles[root] for root in roots if root not in self.affected})
         if self.affected:
             await self._fold_again({root: profiles[root] for root in self.affected})
+
+    async def _load_profiles(self, ids: Iterable[UUID]) -> None:
+        """Reads those that have not been asked for yet; what is not there is None."""
+        if missing := set(ids) - self.profiles.keys():
+            self.profiles |= dict.fromkeys(missing)
+            self.profiles |= await self.unit.profiles(missing)
 
     async def _go_on(self, profiles: Mapping[str, Profile]) -> None:
         """The fast path: everything that arrived is later than everything known."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import chain
 from uuid import UUID
@@ -114,7 +115,9 @@ class MemoryUnit:
         ids, named = set(ids), set(pairs)
         return {i: r for i, r in self.tables.revocations.items() if i in ids or (r.lower, r.higher) in named}
 
-    async def insert_touchpoints(self, rows: Sequence[TouchpointRow]) -> list[TouchpointRow]:
+    async def insert_touchpoints(
+        self, rows: Sequence[TouchpointRow], unseen: AbstractSet[tuple[str, str]] = frozenset()
+    ) -> list[TouchpointRow]:
         already = []
         for row in rows:
             known = self.tables.touchpoints.setdefault((row.identifier, row.id), row)

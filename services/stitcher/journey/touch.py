@@ -85,6 +85,11 @@ class Touch(msgspec.Struct, gc=False, eq=False):
         return self._wire.previous_id
 
     @property
+    def has_own_time(self) -> bool:
+        """Whether ingest left its time as the client said it."""
+        return not self._wire.flags
+
+    @property
     def is_bots(self) -> bool:
         """Whether no person did it."""
         return BOT in self._wire.flags

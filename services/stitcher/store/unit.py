@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from operator import itemgetter
 from typing import Any
 from uuid import UUID
@@ -266,15 +267,32 @@ class PostgresUnit:
 
     # --- Touchpoints -------------------------------------------------------------------------------------------------
 
-    async def insert_touchpoints(self, given: Sequence[TouchpointRow]) -> list[TouchpointRow]:
-        fresh, already = self._touchpoint_rows(given), []
+    async def insert_touchpoints(
+        self, given: Sequence[TouchpointRow], unseen: AbstractSet[tuple[str, str]] = frozenset()
+    ) -> list[TouchpointRow]:
+        fresh = self._touchpoint_rows(given)
         new = {one for one, met in self._met.items() if met.new}
-        if suspects := [row[:2] for row in fresh if row[0] not in new]:
-            already = await self._rows("touchpoints", sql.TOUCHPOINTS, *rows.columns(suspects, 2))
-        taken = {(row[0], row[1]) for row in already}
-        if fresh := [row for row in fresh if row[:2] not in taken]:
-            await self._copy("touchpoints", fresh, rows.TOUCHPOINT)
+        already = await self._stored(
+            [row for row in fresh if row[0] not in new and (self._keys[row[0]], row[1]) not in unseen]
+        )
+        try:
+            await self._add_touchpoints(fresh, already)
+        except asyncpg.UniqueViolationError:
+            already = await self._stored([row for row in fresh if row[0] not in new])
+            await self._add_touchpoints(fresh, already)
         return self._touchpoints(already)
+
+    async def _stored(self, given: Sequence[rows.Row]) -> list[asyncpg.Record]:
+        """Those of these touchpoints that are there."""
+        names = rows.columns([row[:2] for row in given], 2)
+        return await self._rows("touchpoints", sql.TOUCHPOINTS, *names) if given else []
+
+    async def _add_touchpoints(self, given: Sequence[rows.Row], but: Sequence[asyncpg.Record]) -> None:
+        """Within a savepoint: where one of them is there all the same, nothing has happened."""
+        taken = {(row[0], row[1]) for row in but}
+        if fresh := [row for row in given if row[:2] not in taken] if taken else given:
+            async with self._connection.transaction():
+                await self._copy("touchpoints", fresh, rows.TOUCHPOINT)
 
     async def replace_touchpoints(self, given: Sequence[TouchpointRow]) -> None:
         await self._run("touchpoints", sql.REPLACE_TOUCHPOINTS, *rows.columns(self._touchpoint_rows(given), 6))

@@ -122,10 +122,10 @@ class Choking:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._unit, name)
 
-    async def insert_touchpoints(self, rows: Any) -> Any:
-        if any(row.id == "bad" for row in rows):
+    async def insert_touchpoints(self, *rows: Any) -> Any:
+        if any(row.id == "bad" for row in rows[0]):
             raise KeyError("bad")
-        return await self._unit.insert_touchpoints(rows)
+        return await self._unit.insert_touchpoints(*rows)
 
 
 async def test_a_record_that_breaks_its_batch_is_found_and_buried(shop: Scene) -> None:
@@ -150,10 +150,10 @@ async def test_a_paused_worker_that_lost_its_partitions_commits_nothing(shop: Sc
     release, entered = asyncio.Event(), asyncio.Event()
 
     class Pausing(Choking):
-        async def insert_touchpoints(self, rows: Any) -> Any:
+        async def insert_touchpoints(self, *rows: Any) -> Any:
             entered.set()
             await release.wait()
-            return await self._unit.insert_touchpoints(rows)
+            return await self._unit.insert_touchpoints(*rows)
 
     rejoined = asyncio.Event()
 
@@ -225,7 +225,7 @@ async def test_as_of_waits_for_what_is_acknowledged_and_not_in(shop: Scene) -> N
     tries = 0
 
     class Away(Choking):
-        async def insert_touchpoints(self, rows: Any) -> Any:
+        async def insert_touchpoints(self, *rows: Any) -> Any:
             nonlocal tries
             tries += 1
             raise OSError("the database is away")

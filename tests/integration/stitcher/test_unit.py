@@ -183,6 +183,9 @@ async def test_a_touchpoint_is_stored_once_and_the_first_row_comes_back(store: S
         assert await unit.insert_touchpoints([row("m1"), row("m2")]) == []
     async with store.unit() as unit:
         assert await unit.insert_touchpoints([row("m3"), row("m2", b"other"), row("m1")]) == [row("m1"), row("m2")]
+        assert await unit.insert_touchpoints(
+            [row("m4"), row("m2", b"other")], {("user_id:u", "m2"), ("user_id:u", "m4")}
+        ) == [row("m2")]
         await unit.replace_touchpoints([row("m2", b"better")])
         assert row("m2", b"better") in await unit.touchpoints({"user_id:u": None})
 
