@@ -48,7 +48,7 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
     identifiers were not used, one entry each."""
 
     touchpoint: Touchpoint
-    key: str
+    key: bytes
     value: bytes
     dropped: list[str]
 
@@ -91,7 +91,7 @@ def accept(raw: RawTouchpoint | None, intake: Intake) -> Accepted | Rejection:
     if len(value) > MAX_TOUCHPOINT:
         return Rejection("too_large", rejection("too_large", f"{len(value)} bytes").message, touchpoint.id)
     kind, highest = intake.rules.highest(touchpoint.ids)
-    return Accepted(touchpoint, f"{kind}:{highest}", value, draft.dropped)
+    return Accepted(touchpoint, f"{kind}:{highest}".encode(), value, draft.dropped)
 
 
 def _has_a_known_type(raw: RawTouchpoint, _: Intake, __: Draft) -> Rejection | None:

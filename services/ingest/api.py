@@ -190,7 +190,7 @@ class Tracking:
 
     async def _take(self, dialect: Dialect, request: Request) -> Answer:
         """From a request to its answer; raises Refusal, Gone or LogUnavailable."""
-        request.body = await self._body(request)
+        request.body = self._unfolded(request, await self._read(request))
         self._begin(request)
         received_at = self._edge.now()
         parsed = dialect.parse(request)
@@ -231,8 +231,7 @@ class Tracking:
             letters.append(letter)
         return letters
 
-    async def _body(self, request: Request) -> bytes:
-        raw = await self._read(request)
+    def _unfolded(self, request: Request, raw: bytes) -> bytes:
         body = decompress(raw, request.headers.get(b"content-encoding", b"").decode("latin-1"))
         grown = len(body) - len(raw)
         if grown > 0:

@@ -152,7 +152,7 @@ def new_id() -> str:
 
 def new_traceparent() -> bytes:
     """A W3C trace that begins here, not sampled."""
-    return f"00-{getrandbits(128):032x}-{getrandbits(64):016x}-00".encode()
+    return b"00-%032x-%016x-00" % (getrandbits(128), getrandbits(64))
 
 
 def refuse_demo_keys(settings: IngestSettings, sources: Sequence[Source], readers: Sequence[Reader]) -> None:

@@ -48,7 +48,7 @@ def record_of(accepted: Accepted, shared: Headers) -> Record:
         ("ce_id", touchpoint.id.encode()),
         ("ce_time", _ENCODE(touchpoint.time)[1:-1]),
     )
-    return Record(accepted.key.encode(), accepted.value, shared + own)
+    return Record(accepted.key, accepted.value, shared + own)
 
 
 def touchpoint_record(accepted: Accepted, traceparent: bytes, source: bytes) -> Record:

@@ -29,7 +29,7 @@ class Visitor(NamedTuple):
     """The identifiers of somebody, and the key of the record."""
 
     ids: dict[str, str]
-    key: str
+    key: bytes
 
 
 class Visitors:
@@ -51,7 +51,7 @@ class Visitors:
             if not isinstance(kept, str):
                 return None
             ids[kind] = kept
-        return Visitor(ids, ":".join(self._rules.highest(ids))) if ids else None
+        return Visitor(ids, ":".join(self._rules.highest(ids)).encode()) if ids else None
 
 
 class Plain:
@@ -69,8 +69,10 @@ class Plain:
     def decide(self, raw: RawTouchpoint) -> Accepted | None:
         """None if it is not plain."""
         type_, id_ = raw.type, raw.message_id
-        properties, traits, context = _object(raw.properties), _object(raw.traits), _object(raw.context)
-        if raw.unclean or not _is_id(id_) or properties is None or traits is None or context is None:
+        properties = {} if raw.properties is None else raw.properties
+        traits = {} if raw.traits is None else raw.traits
+        context = {} if raw.context is None else raw.context
+        if raw.unclean or not (type(properties) is type(traits) is type(context) is dict) or not _is_id(id_):
             return None
         event, visitor, time = _event(type_, raw), self._visitor(raw, context), self._time(raw)
         if event is None or visitor is None or time is None or not self._policy.passes(context):
@@ -100,12 +102,6 @@ class Plain:
         except ValueError:
             return None
         return moment if moment.tzinfo is UTC and EARLIEST <= moment <= self._latest else None
-
-
-def _object(part: Any) -> dict[str, Any] | None:
-    if part is None:
-        return {}
-    return part if type(part) is dict else None
 
 
 def _is_id(value: Any) -> TypeGuard[str]:

@@ -42,7 +42,7 @@ def test_what_is_encoded_decodes_to_the_touchpoint_and_is_keyed_by_the_highest_i
     decision = decide(sent(anonymousId="a1", traits={"ä": [1, None, True]}))
     assert isinstance(decision, Accepted)
     assert msgspec.json.decode(decision.value, type=Touchpoint) == decision.touchpoint
-    assert decision.key == "user_id:u1"
+    assert decision.key == b"user_id:u1"
 
 
 @pytest.mark.parametrize(
