@@ -8,11 +8,16 @@ import gzip
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import psutil
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
+from services.ingest.api import Receive, Scope, Send
+from services.ingest.gates import Bounds, bounded, watch
 from tests.integration.ingest.conftest import Service, basic, track
 from tests.support.pipeline import eventually
 
@@ -96,6 +101,30 @@ async def test_a_connection_that_rests_between_requests_stays(impatient: Service
             await asyncio.wait_for(other.read(), 20)  # by when this one, too, would have been cut
         writer.write(REQUEST)
         assert b" 401 " in await asyncio.wait_for(reader.readline(), 20)
+
+
+async def test_a_connection_that_rests_too_long_is_closed_once_it_has_its_answer() -> None:
+    causes: list[str] = []
+
+    async def app(_: Scope, __: Receive, send: Send) -> None:
+        await asyncio.sleep(0.7)  # `watch` looks meanwhile
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    protocol = bounded(Bounds(1, app, causes.append))
+    config = uvicorn.Config(cast("Any", app), http=protocol, lifespan="off", log_config=None, timeout_keep_alive=0)
+    config.load()
+    state = ServerState()
+    listening = await asyncio.get_running_loop().create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0)
+    watching = asyncio.create_task(watch(state.connections, 0.5))
+    async with listening:
+        reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+        writer.write(REQUEST)
+        assert (await asyncio.wait_for(reader.read(), 20)).startswith(b"HTTP/1.1 204 ")  # and then the end
+        writer.close()
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert causes == []
 
 
 async def test_a_head_without_end_costs_no_memory(impatient: Service, client: httpx.AsyncClient) -> None:
