@@ -61,7 +61,7 @@ class Task(Protocol):
 class Pace:
     """How a loop works; see `settings.StitcherSettings`."""
 
-    batch: int = 20_000
+    batch: int = 40_000
     linger: float = 0.02
     in_a_row: int = 100
     retries: int = 50

@@ -11,7 +11,7 @@ class StitcherSettings(Settings):
     """What may be tuned in the stitcher; the defaults suit one machine."""
 
     stitcher_batch: int = Field(
-        20_000, ge=1, le=100_000, description="touchpoints stitched in one transaction, at most"
+        40_000, ge=1, le=100_000, description="touchpoints stitched in one transaction, at most"
     )
     stitcher_linger_seconds: float = Field(
         0.02, ge=0, le=5, description="how long to wait for more touchpoints when only a few have come"
