@@ -67,6 +67,16 @@ class Pace:
     retries: int = 50
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records in order of partition and offset, what the task made of them, and the epochs they were read under."""
+
+    records: Sequence[Stored]
+    prepared: Any
+    letters: Sequence[DeadLetter]
+    epochs: Mapping[int, int]
+
+
 @dataclass(slots=True)
 class Held:
     """A partition in our hands."""
@@ -102,7 +112,7 @@ class Loop:
         self._pace, self._telemetry, self._now, self._rejoining = pace, telemetry, now, rejoining
         self._held: dict[int, Held] = {}
         self._ends: dict[int, int] = {}
-        self._epochs: dict[int, int] = {}  # under which the batch in hand was read
+        self._ahead: asyncio.Task[Batch] | None = None  # the next batch, read while the one in hand is written
         self._horizon = Horizon()
         self._sampled = self._beaten = self._shown = 0.0
         self._in_a_row = 0
@@ -158,6 +168,7 @@ class Loop:
             await self._until_there(self._reader.start, self)
 
     async def _leave(self) -> None:
+        await self._drop_ahead()
         reader, self._reader = self._reader, None
         self._held.clear()
         self._horizon.forget()
@@ -176,9 +187,10 @@ class Loop:
         """Batch after batch, as long as the partitions are ours."""
         while not self._stopping.is_set():
             try:
-                records = await self._gathered()
-                if records:
-                    await self._take(records)
+                batch = await self._next()
+                if batch.records:
+                    self._read_ahead(batch)
+                    await self._take(batch)
                     await self._show_offsets()
                 elif time.monotonic() - self._beaten >= BEAT:
                     await self._beat()
@@ -203,6 +215,7 @@ class Loop:
 
     async def _resume(self) -> None:
         """After a transaction whose outcome is unknown: go on from what the tables say, if that is still ours."""
+        await self._drop_ahead()
         if self._reader is None or not self._held:
             return
         standing = await self._store.positions(self.topic, self._held)
@@ -212,7 +225,42 @@ class Loop:
             held.next = standing[partition].next_offset
         await self._reader.seek({partition: held.next for partition, held in self._held.items()})
 
+    # --- Reading ahead -----------------------------------------------------------------------------------------------
+
+    def _read_ahead(self, batch: Batch) -> None:
+        """Reads the next batch while this one is written, if it is so full that more must be waiting; to read ahead of
+        small ones would only make them smaller."""
+        if len(batch.records) >= self._pace.batch // 2:
+            self._ahead = asyncio.create_task(self._read())
+
+    async def _next(self) -> Batch:
+        """The next batch; _Gone if partitions came or went since it was read ahead."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return await self._read()
+        batch = await ahead
+        if batch.epochs != self._epochs():
+            raise _Gone("partitions of the batch that was read ahead")
+        return batch
+
+    async def _drop_ahead(self) -> None:
+        """Whoever calls this seeks: what was read ahead is read again."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            await asyncio.gather(ahead, return_exceptions=True)
+
     # --- Gathering a batch -------------------------------------------------------------------------------------------
+
+    async def _read(self) -> Batch:
+        """Gathers and decodes; the latter in a thread, so that a transaction goes on meanwhile."""
+        records, epochs = await self._gathered(), self._epochs()
+        started = time.perf_counter()
+        prepared, letters = await asyncio.to_thread(self._task.prepare, records)
+        self._telemetry.step("decode", time.perf_counter() - started)
+        return Batch(records, prepared, letters, epochs)
+
+    def _epochs(self) -> dict[int, int]:
+        return {partition: held.epoch for partition, held in self._held.items()}
 
     async def _gathered(self) -> list[Stored]:
         """The next records of all partitions, in order of partition and offset; empty after a beat of silence."""
@@ -240,7 +288,6 @@ class Loop:
 
     def _ours(self, polled: Mapping[int, Sequence[Stored]]) -> list[Stored]:
         """What belongs to partitions that we still hold, from where we stand on."""
-        self._epochs = {partition: held.epoch for partition, held in self._held.items()}
         return [
             record
             for partition, records in sorted(polled.items())
@@ -266,46 +313,46 @@ class Loop:
 
     # --- Taking it in ------------------------------------------------------------------------------------------------
 
-    async def _take(self, records: Sequence[Stored]) -> None:
-        """Commits the records; a record that breaks its batch is found by halving, and buried."""
-        started = time.perf_counter()
-        prepared, letters = self._task.prepare(records)
-        self._telemetry.step("decode", time.perf_counter() - started)
+    async def _take(self, batch: Batch) -> None:
+        """Commits a batch; a record that breaks it is found by halving, and buried."""
         try:
-            await self._settle(records, prepared, letters)
+            await self._settle(batch)
         except NO_RECORDS_FAULT:
             raise
         except Exception as error:
+            records = batch.records
             if len(records) == 1:
-                return await self._bury(records[0], error)
+                return await self._bury(batch, error)
             log.warning("a record breaks its batch: halving it", topic=self.topic, records=len(records))
             half = len(records) // 2
-            await self._take(records[:half])
-            await self._take(records[half:])
+            for part in (records[:half], records[half:]):
+                await self._take(Batch(part, *self._task.prepare(part), batch.epochs))
 
-    async def _bury(self, record: Stored, error: Exception) -> None:
+    async def _bury(self, batch: Batch, error: Exception) -> None:
+        (record,) = batch.records
         poison = error if isinstance(error, Poison) else Poison("unstitchable", f"{type(error).__name__}: {error}")
         log.error("dead letter", topic=self.topic, partition=record.partition, offset=record.offset,
                   reason=poison.reason, exc_info=None if isinstance(error, Poison) else error)  # fmt: skip
         nothing, _ = self._task.prepare([])
-        await self._settle([record], nothing, [letter(record, poison)])
+        await self._settle(Batch(batch.records, nothing, [letter(record, poison)], batch.epochs))
 
-    async def _settle(self, records: Sequence[Stored], prepared: Any, letters: Sequence[DeadLetter]) -> None:
+    async def _settle(self, batch: Batch) -> None:
         """Commits, unless there are too many dead letters in a row."""
-        run, worst = run_of_letters(records, letters, self._in_a_row)
+        run, worst = run_of_letters(batch.records, batch.letters, self._in_a_row)
         if worst >= self._pace.in_a_row:
+            last = batch.letters[-1]
             raise Stuck(
                 f"nothing can be made of {worst} records in a row of topic {self.topic}: stopped rather than drain the "
-                f"log into the dead letters. The last reason: {letters[-1].reason}: {letters[-1].message}"
+                f"log into the dead letters. The last reason: {last.reason}: {last.message}"
             )
-        await self._commit(records, prepared, letters)
+        await self._commit(batch)
         self._in_a_row = run
 
-    async def _commit(self, records: Sequence[Stored], prepared: Any, letters: Sequence[DeadLetter]) -> None:
+    async def _commit(self, batch: Batch) -> None:
         """One transaction, tried again after deadlocks."""
         for attempt in range(self._pace.retries):
             try:
-                await self._shielded(self._transact(records, prepared, letters))
+                await self._shielded(self._transact(batch))
                 return
             except Transient as error:
                 self._telemetry.retries.labels(self.topic).inc()
@@ -325,29 +372,29 @@ class Loop:
         finally:
             self._in_flight = None
 
-    async def _transact(self, records: Sequence[Stored], prepared: Any, letters: Sequence[DeadLetter]) -> None:
-        positions = self._positions(records)
+    async def _transact(self, batch: Batch) -> None:
+        positions = self._positions(batch)
         now, started = self._now(), time.perf_counter()
         durations = Durations(float)
         async with self._store.unit(durations) as unit:
             clock = await unit.fence(self.topic, positions)
-            if letters:
-                await unit.bury(self.topic, letters, now)
-            outcome = await self._task.apply(unit, prepared, clock, now)
+            if batch.letters:
+                await unit.bury(self.topic, batch.letters, now)
+            outcome = await self._task.apply(unit, batch.prepared, clock, now)
         self._move(positions)
-        self._telemetry.batch(self.topic, len(records), time.perf_counter() - started, durations)
-        for one in letters:
+        self._telemetry.batch(self.topic, len(batch.records), time.perf_counter() - started, durations)
+        for one in batch.letters:
             self._telemetry.dead_letters.labels(self.topic, one.reason).inc()
         self._task.applied(outcome)
         self.progress.made()
 
-    def _positions(self, records: Sequence[Stored]) -> dict[int, Position]:
+    def _positions(self, batch: Batch) -> dict[int, Position]:
         """Every partition's move, that of idle ones too: so as_of moves everywhere."""
         last: dict[int, int] = {}
-        for record in records:
+        for record in batch.records:
             last[record.partition] = record.offset
         for partition in last:
-            if partition not in self._held or self._held[partition].epoch != self._epochs[partition]:
+            if partition not in self._held or self._held[partition].epoch != batch.epochs[partition]:
                 raise _Gone(f"partition {partition}")
         found = {}
         for partition, held in self._held.items():
@@ -368,7 +415,7 @@ class Loop:
     async def _beat(self) -> None:
         """Nothing came: only as_of moves."""
         if self._held:
-            await self._commit([], self._task.prepare([])[0], [])
+            await self._commit(Batch([], *self._task.prepare([]), self._epochs()))
 
     async def _show_offsets(self) -> None:
         if time.monotonic() - self._shown >= COMMIT and self._reader is not None:

@@ -127,6 +127,7 @@ class KafkaReader:
                 continue  # it comes again with the next poll; what the others gave must not get lost over it
             for records in found.values():
                 polled[partition] = [_stored(record) for record in records]
+            await asyncio.sleep(0)  # getmany does not wait for what is here, and others of the loop have work too
         return {partition: records for partition, records in polled.items() if partition in self._held}
 
     async def _await_records(self, membership: _Membership, limit: int, wait: float) -> dict[int, list[Stored]]:

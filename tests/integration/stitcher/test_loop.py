@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -171,6 +171,59 @@ async def test_a_paused_worker_that_lost_its_partitions_commits_nothing(shop: Sc
         await shop.drained()
     await right(shop)
     assert await ask(shop.database, "select count(*) from touchpoints") == [(60,)]
+
+
+def once_ahead(shop: Scene, then: Callable[[], Awaitable[None]]) -> Callable[[Any], Any]:
+    """Units of which the first waits until the batch after its own has been read, and for what a test does then."""
+    waited: list[bool] = []
+
+    class Ahead(Choking):
+        async def insert_touchpoints(self, *rows: Any) -> Any:
+            if not waited:
+                waited.append(True)
+                await until(lambda: len(shop.decoded) > 1)
+                await then()
+            return await self._unit.insert_touchpoints(*rows)
+
+    return Ahead
+
+
+async def backlog(shop: Scene) -> None:
+    """More than three batches, however large a batch may be."""
+    sent = history(11, n=2400)
+    for start in range(0, len(sent), 100):
+        await shop.send(sent[start : start + 100])
+
+
+async def test_a_batch_that_was_read_ahead_of_one_that_failed_is_read_again(shop: Scene) -> None:
+    async def fail() -> None:
+        raise OSError("the database is away")
+
+    await backlog(shop)
+    async with shop.worker(wrap=once_ahead(shop, fail)):
+        await shop.drained()
+    assert sum(shop.decoded) > 2400, "read again"
+    assert await ask(shop.database, "select count(*) from touchpoints") == [(2400,)]
+    await right(shop)
+
+
+async def test_partitions_that_go_to_another_worker_leave_nothing_out_that_was_read_ahead(shop: Scene) -> None:
+    members = "select count(*) from log_members where topic = 'touchpoints'"
+    ahead, two = asyncio.Event(), asyncio.Event()
+
+    async def let_another_in() -> None:
+        ahead.set()
+        await two.wait()
+
+    await backlog(shop)
+    async with shop.worker("one", wrap=once_ahead(shop, let_another_in)):
+        await ahead.wait()
+        async with shop.worker("two"):
+            await until(lambda: holds(shop, members, 2))
+            two.set()
+            await shop.drained()
+    assert await ask(shop.database, "select count(*) from touchpoints") == [(2400,)]
+    await right(shop)
 
 
 async def taken_over(shop: Scene) -> bool:

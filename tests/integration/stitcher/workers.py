@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from services.stitcher.app import GROUP, ensure_topics, now
@@ -17,7 +17,7 @@ from services.stitcher.store import Store, open_pool
 from services.stitcher.tasks import Rejections, Stitching
 from services.stitcher.telemetry import Telemetry
 from shared.eventlog.open import open_appender, open_reader
-from shared.eventlog.port import Record
+from shared.eventlog.port import Record, Stored
 from shared.touchpoint import TOUCHPOINTS, Command, Touchpoint
 from tests.integration.stitcher.world import RULES, ask, encoded, until
 
@@ -30,11 +30,12 @@ async def nothing() -> None:
 
 @dataclass
 class Scene:
-    """A log, tables and plans; workers may come and go."""
+    """A log, tables and plans; workers may come and go. ``decoded``: how many records were in each batch they read."""
 
     settings: StitcherSettings
     plans: Sequence[Plan]
     appender: Any
+    decoded: list[int] = field(default_factory=list)
 
     @property
     def database(self) -> str:
@@ -56,7 +57,11 @@ class Scene:
         """A loop that does not run yet."""
         pool = await open_pool(self.database, statement_seconds=20, idle_seconds=3)
         store, telemetry = Store(pool, [plan.map_id for plan in self.plans]), Telemetry()
-        task = Wrapping(self.plans, RULES, telemetry, now, lambda: None, wrap) if topic == TOUCHPOINTS else None
+        task = (
+            Wrapping(self.plans, RULES, telemetry, now, lambda: None, wrap, self.decoded)
+            if topic == TOUCHPOINTS
+            else None
+        )
         try:
             yield Loop(
                 topic, store, task or Rejections(telemetry),
@@ -91,11 +96,18 @@ class Scene:
 
 
 class Wrapping(Stitching):
-    """Stitching through a unit with something around it."""
+    """Stitching through a unit with something around it, that says what it has read."""
 
     def __init__(self, *given: Any) -> None:
-        super().__init__(*given[:-1])
-        object.__setattr__(self, "wrap", given[-1])
+        super().__init__(*given[:-2])
+        object.__setattr__(self, "wrap", given[-2])
+        object.__setattr__(self, "decoded", given[-1])
+
+    def prepare(self, records: Sequence[Stored]) -> Any:
+        prepared = super().prepare(records)
+        if records:
+            self.decoded.append(len(records))  # type: ignore[attr-defined]
+        return prepared
 
     async def apply(self, unit: Any, prepared: Any, clock: int, now: int) -> Any:
         return await super().apply(self.wrap(unit), prepared, clock, now)  # type: ignore[attr-defined]
