@@ -8,7 +8,6 @@ microseconds since 1970 UTC. Nothing here decides anything: the rules are in `jo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
@@ -152,10 +151,10 @@ class Unit(Protocol):
         """Those with these ids, and all that name one of these pairs (lower, higher; of an alias: smaller, larger)."""
 
     async def insert_touchpoints(
-        self, rows: Sequence[TouchpointRow], unseen: AbstractSet[tuple[str, str]] = frozenset()
+        self, rows: Sequence[TouchpointRow], suspects: Iterable[tuple[str, str]]
     ) -> list[TouchpointRow]:
-        """Stores those that are new by (identifier, id). Answers the rows already there for the others. ``unseen`` are
-        likely to be new, and are not looked for unless it turns out that one was not. Whoever calls has their
+        """Stores those that are new by (identifier, id). Answers the rows already there for the others. Only the
+        ``suspects`` are looked for, unless it turns out that one of the others was there too. Whoever calls has their
         identifiers locked, so that nobody else is adding the same."""
 
     async def replace_touchpoints(self, rows: Sequence[TouchpointRow]) -> None:

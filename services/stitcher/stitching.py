@@ -184,7 +184,7 @@ class _Stitching:
         """Stores the batch's touchpoints. Answers those that are new, and (old, new) where a copy takes over."""
         touches = self.batch.touches
         rows = [_row(touch) for touch in touches.values()]
-        already = await self.unit.insert_touchpoints(rows, await self._unseen()) if rows else []
+        already = await self.unit.insert_touchpoints(rows, await self._suspects()) if rows else []
         self.outcome.stitched = len(rows) - len(already)
         self.outcome.duplicates = self.batch.received - self.outcome.stitched
         taken = {(row.identifier, row.id) for row in already}
@@ -199,16 +199,20 @@ class _Stitching:
             await self.unit.replace_touchpoints([_row(copy) for _, copy in replaced])
         return fresh, replaced
 
-    async def _unseen(self) -> set[tuple[str, str]]:
-        """The touchpoints that are later than all that is known of their customer, by a clock of their own: a copy that
-        came before would have had the same time. (It may have been another one: whoever stores them will notice.)"""
-        touches = self.batch.touches.items()
-        await self._load_profiles({self.known[touch.key].profile for _, touch in touches})
-        return {
-            name for name, touch in touches
-            if (profile := self.profiles.get(self.known[touch.key].profile)) and touch.time > profile.last_time
-            and touch.has_own_time
-        }  # fmt: skip
+    async def _suspects(self) -> list[tuple[str, str]]:
+        """The touchpoints that may be in the tables already. Not what is later than all that is known of its customer,
+        by its own clock: a copy that came before would have had the same time. (It may have been another one, by
+        another clock: whoever stores touchpoints notices that.)"""
+        profile_of = {key: one.profile for key, one in self.known.items() if not one.new}
+        await self._load_profiles(profile_of.values())
+        profiles = self.profiles
+        known_until = {
+            key: profile.last_time if (profile := profiles[id_]) else FOREVER for key, id_ in profile_of.items()
+        }
+        return [
+            name for name, touch in self.batch.touches.items()
+            if (until := known_until.get(name[0])) is not None and (touch.time <= until or not touch.has_own_time)
+        ]  # fmt: skip
 
     async def _move(self, elsewhere: Mapping[str, int | None], ours: set[tuple[str, str]]) -> None:
         """Finds the stored touchpoints that now belong to somebody else."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import chain
 from uuid import UUID
@@ -116,7 +115,7 @@ class MemoryUnit:
         return {i: r for i, r in self.tables.revocations.items() if i in ids or (r.lower, r.higher) in named}
 
     async def insert_touchpoints(
-        self, rows: Sequence[TouchpointRow], unseen: AbstractSet[tuple[str, str]] = frozenset()
+        self, rows: Sequence[TouchpointRow], suspects: Iterable[tuple[str, str]]
     ) -> list[TouchpointRow]:
         already = []
         for row in rows:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from operator import itemgetter
 from typing import Any
 from uuid import UUID
@@ -268,24 +267,21 @@ class PostgresUnit:
     # --- Touchpoints -------------------------------------------------------------------------------------------------
 
     async def insert_touchpoints(
-        self, given: Sequence[TouchpointRow], unseen: AbstractSet[tuple[str, str]] = frozenset()
+        self, given: Sequence[TouchpointRow], suspects: Iterable[tuple[str, str]]
     ) -> list[TouchpointRow]:
         fresh = self._touchpoint_rows(given)
-        new = {one for one, met in self._met.items() if met.new}
-        already = await self._stored(
-            [row for row in fresh if row[0] not in new and (self._keys[row[0]], row[1]) not in unseen]
-        )
+        already = await self._stored((uid(key), id_) for key, id_ in suspects)
         try:
             await self._add_touchpoints(fresh, already)
         except asyncpg.UniqueViolationError:
-            already = await self._stored([row for row in fresh if row[0] not in new])
+            already = await self._stored(row[:2] for row in fresh)
             await self._add_touchpoints(fresh, already)
         return self._touchpoints(already)
 
-    async def _stored(self, given: Sequence[rows.Row]) -> list[asyncpg.Record]:
+    async def _stored(self, names: Iterable[rows.Row]) -> list[asyncpg.Record]:
         """Those of these touchpoints that are there."""
-        names = rows.columns([row[:2] for row in given], 2)
-        return await self._rows("touchpoints", sql.TOUCHPOINTS, *names) if given else []
+        columns = rows.columns(_sorted(list(names), 2), 2)
+        return await self._rows("touchpoints", sql.TOUCHPOINTS, *columns) if columns[0] else []
 
     async def _add_touchpoints(self, given: Sequence[rows.Row], but: Sequence[asyncpg.Record]) -> None:
         """Within a savepoint: where one of them is there all the same, nothing has happened."""

@@ -177,23 +177,35 @@ def row(id_: str, data: bytes = b"{}", time: int = 5, traits: bool = False) -> T
     return TouchpointRow("user_id:u", id_, time, 7, traits, data)
 
 
+U = "user_id:u"
+
+
 async def test_a_touchpoint_is_stored_once_and_the_first_row_comes_back(store: Store) -> None:
     async with store.unit() as unit:
-        await unit.lock(["user_id:u"], [])
-        assert await unit.insert_touchpoints([row("m1"), row("m2")]) == []
+        await unit.lock([U], [])
+        assert await unit.insert_touchpoints([row("m1"), row("m2")], []) == []
     async with store.unit() as unit:
-        assert await unit.insert_touchpoints([row("m3"), row("m2", b"other"), row("m1")]) == [row("m1"), row("m2")]
-        assert await unit.insert_touchpoints(
-            [row("m4"), row("m2", b"other")], {("user_id:u", "m2"), ("user_id:u", "m4")}
-        ) == [row("m2")]
+        again = [row("m3"), row("m2", b"other"), row("m1")]
+        assert await unit.insert_touchpoints(again, [(U, "m1"), (U, "m2"), (U, "m3")]) == [row("m1"), row("m2")]
         await unit.replace_touchpoints([row("m2", b"better")])
-        assert row("m2", b"better") in await unit.touchpoints({"user_id:u": None})
+        assert row("m2", b"better") in await unit.touchpoints({U: None})
+
+
+async def test_a_touchpoint_that_nobody_suspected_is_stored_once_all_the_same(store: Store) -> None:
+    async with store.unit() as unit:
+        await unit.lock([U], [])
+        await unit.insert_touchpoints([row("m1"), row("m2")], [])
+    async with store.unit() as unit:
+        again = [row("m2", b"other"), row("m1", b"other"), row("m3")]
+        assert await unit.insert_touchpoints(again, [(U, "m2")]) == [row("m1"), row("m2")]
+    async with store.unit() as unit:
+        assert await unit.touchpoints({U: None}) == [row("m1"), row("m2"), row("m3")]
 
 
 async def test_touchpoints_are_read_from_an_instant_on_and_by_traits(store: Store) -> None:
     async with store.unit() as unit:
         await unit.lock(["user_id:u"], [])
-        await unit.insert_touchpoints([row("early", time=1), row("late", time=9, traits=True)])
+        await unit.insert_touchpoints([row("early", time=1), row("late", time=9, traits=True)], [])
         assert [one.id for one in await unit.touchpoints({"user_id:u": 2})] == ["late"]
         assert [one.id for one in await unit.trait_touchpoints(["user_id:u"])] == ["late"]
 
