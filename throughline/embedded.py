@@ -27,7 +27,7 @@ _SETTINGS: Final = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": "80",
-    "shared_buffers": "96MB",
+    "shared_buffers": "256MB",
     "max_wal_size": "1GB",
     "io_method": "sync",
     "jit": "off",
