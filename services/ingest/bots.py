@@ -1,7 +1,7 @@
 """Which user agents are nobody's: crawlers, previews, monitors, automated browsers. Pure, and remembered.
 
-ua-parser's devices of the family `Spider`, and the list of crawler-user-agents but for its HTTP libraries: what
-`curl` or `requests` sends comes from somebody who holds the write key.
+ua-parser's devices of the family `Spider`, and the list of crawler-user-agents, both but for HTTP libraries: what
+`curl`, `requests` or Java's own client sends comes from somebody who holds the write key.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final
 LONGEST: Final = 512  # characters of a user agent that are looked at, and remembered
 _TOGETHER: Final = 50  # patterns in one expression
 _LIBRARY: Final = "http-library"
+_OF_LANGUAGES: Final = re.compile(r"(?:Python-urllib|python-urllib3|Java)/\d")  # which ua-parser takes for spiders
 
 
 def is_bot(user_agent: str) -> bool:
@@ -26,6 +27,8 @@ def _is_bot(user_agent: str) -> bool:
 
 
 def _is_spider(user_agent: str) -> bool:
+    if _OF_LANGUAGES.match(user_agent):
+        return False
     import ua_parser  # its rules take a quarter of a second to load: only where somebody asks
 
     device = ua_parser.parse_device(user_agent)

@@ -38,7 +38,14 @@ def test_people_are_not(agent: str) -> None:
     assert not is_bot(agent)
 
 
-@pytest.mark.parametrize("agent", ["curl/8.5.0", "python-requests/2.32", "analytics-python/2.4.0", "okhttp/4.12.0"])
+@pytest.mark.parametrize(
+    "agent",
+    [
+        "curl/8.5.0", "python-requests/2.32", "analytics-python/2.4.0", "okhttp/4.12.0", "python-httpx/0.28.1",
+        "Python/3.12 aiohttp/3.11.2", "Go-http-client/1.1", "Java-http-client/21.0.1", "node", "axios/1.7.7",
+        "Python-urllib/3.12", "Java/17.0.12", "python-urllib3/1.26",
+    ],
+)  # fmt: skip
 def test_what_a_program_sends_with_is_not(agent: str) -> None:
     assert not is_bot(agent)
 
