@@ -1,6 +1,6 @@
 # One door: `make help` lists what there is.
 .DEFAULT_GOAL := help
-# The system's own Python before that of a version manager, which is mostly built without optimisation: a third slower.
+# The system's own Python before that of a version manager, which is often built without optimisation (`speed` in bench/results).
 IS_FIT := -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))'
 PYTHON ?= $(shell /usr/bin/python3 $(IS_FIT) 2>/dev/null && echo /usr/bin/python3 || echo python3)
 BIN := .venv/bin

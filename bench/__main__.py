@@ -77,7 +77,7 @@ def machine(scale: Scale) -> dict[str, str]:
         "memory": f"{psutil.virtual_memory().total / 1e9:.0f} GB", "touchpoints": str(scale.touchpoints),
         "load average before": f"{os.getloadavg()[0]:.2f}",
         "speed": f"{decoding():.2f} microseconds to decode the JSON of one touchpoint of {BYTES} bytes with msgspec, "
-        f"{interpreting():.2f} to read its members in a loop of Python's (builds of one version differ by a third)",
+        f"{interpreting():.2f} to read its members in a loop of Python's",
     }  # fmt: skip
 
 

@@ -160,8 +160,7 @@ journeys = Table(
     Column("acquisition", Text, nullable=False),  # '' when the touchpoint had none
     Column("source", Text, nullable=False),
     Column("segments", ARRAY(Text), nullable=False),
-    # msgpack [Visit], not compressed, but for the first ones, which are sealed; read it with strict=False: 2**63 and
-    # more is text
+    # msgpack [Visit], those after the sealed ones, not compressed; read it with strict=False: 2**63 and more is text
     Column("visits", LargeBinary, nullable=False),
     Column("restated", Boolean, nullable=False),  # changed by a late touchpoint or a new link after it was counted
     Column("due_at", BigInteger),  # when the clock must look at it next; null: never

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from services.stitcher.journey.fold import Journey, shared_visits
+from services.stitcher.journey.fold import Journey, shared_visits, stages_in
 from services.stitcher.journey.rules import Plan
 from shared.tables import (
     BUCKET_GROWTH,
@@ -228,10 +228,8 @@ def _gained(before: Counted, after: Counted, same: int, layout: CohortLayout) ->
     for (journey, _), sign in ((before, -1), (after, 1)):
         for visit in journey.visits[same:]:
             _add_visit(found, visit, layout, sign)
-    if changed := before[0].entered ^ after[0].entered:
-        for stage in range(changed.bit_length()):
-            if changed >> stage & 1:
-                found[layout.entered(stage)] = 1 if after[0].entered >> stage & 1 else -1
+    for stage in stages_in(before[0].entered ^ after[0].entered):
+        found[layout.entered(stage)] = 1 if after[0].entered >> stage & 1 else -1
     return {place: n for place, n in found.items() if n}
 
 

@@ -162,6 +162,11 @@ class Fold:
         return journey
 
 
+def stages_in(entered: int) -> list[int]:
+    """The positions that bits of `Journey.entered` stand for, rising."""
+    return [stage for stage in range(entered.bit_length()) if entered >> stage & 1]
+
+
 def shared_visits(one: Journey, other: Journey) -> int:
     """How many visits at the beginning are the same objects, as in a journey and what its copy became. (Visits that
     are folded anew are new objects, so none after the first of them is shared.)"""

@@ -13,7 +13,7 @@ import msgspec
 from aiokafka.codec import zstd_decode, zstd_encode
 
 from services.stitcher.journey.facts import MINUTES_KEPT, SECONDS_KEPT, Cell, Cohort, Rollups
-from services.stitcher.journey.fold import Journey
+from services.stitcher.journey.fold import Journey, stages_in
 from services.stitcher.journey.identity import Link, Span
 from services.stitcher.ports import Identifier, Profile, TouchpointRow
 from shared.tables import DAY_TIER, HOUR_TIER, MINUTE_TIER, SECOND_TIER, Visit
@@ -152,7 +152,7 @@ def by_start(owned: tuple[UUID, Journey]) -> tuple[Any, ...]:
 @lru_cache(maxsize=4096)
 def _stages(entered: int) -> str:
     """The stages visited, sorted, as PostgreSQL reads an array."""
-    return numbers(stage for stage in range(entered.bit_length()) if entered >> stage & 1)
+    return numbers(stages_in(entered))
 
 
 def block_rows(one: Journey) -> list[Row]:
