@@ -119,7 +119,7 @@ async def _write_profiles(connection: Any, part: Part, whole: bool) -> None:
         profile = Profile(uid(root), root, len(moments), max(moments), folded.traits[root], journeys, sequence)
         given.append(rows.profile_row(profile))
     if given:
-        await sql.UPSERT_PROFILES.run(connection, given)
+        await sql.MERGE_PROFILES.run(connection, given)
     if whole and known:
         await connection.execute("delete from profiles where profile_id = any($1::uuid[])", list(known))
 
@@ -133,7 +133,7 @@ async def _write_journeys(connection: Any, part: Part, plans: dict[int, Plan]) -
                 blocks += rows.block_rows(journey)
                 given.append(rows.journey_row(uid(root), journey, state.due_at))
     if given:
-        await sql.UPSERT_JOURNEYS.run(connection, given)
+        await sql.MERGE_JOURNEYS.run(connection, given)
     await connection.copy_records_to_table("visit_blocks", records=blocks, columns=sql.BLOCK)
 
 

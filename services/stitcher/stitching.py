@@ -11,10 +11,10 @@ from uuid import UUID
 
 from services.stitcher.journey.batch import Batch, first_received, pair_of
 from services.stitcher.journey.changes import Change, changes, moved, records
-from services.stitcher.journey.evidence import Evidence, Pair, changed, downwards, with_batch
+from services.stitcher.journey.evidence import Evidence, changed, downwards, with_batch
 from services.stitcher.journey.facts import Counted, State, add_difference, add_restated, state_of
 from services.stitcher.journey.fold import Journey, resume
-from services.stitcher.journey.identity import FOREVER, Ladder, Link
+from services.stitcher.journey.identity import FOREVER, Ladder, Link, Pair
 from services.stitcher.journey.profile import Traits, fold_on, plain, rising, traits_before, with_traits
 from services.stitcher.journey.rules import Plan
 from services.stitcher.journey.touch import Touch, decode_touch
@@ -278,7 +278,7 @@ class _Stitching:
         for whole, ids in wanted.items():
             stored |= await self.unit.journeys(ids, whole=whole) if ids else {}
         for root, profile in profiles.items():
-            known = {stored[id_][1].map_id: stored[id_][1] for id_ in profile.journeys.values() if id_ in stored}
+            known = {map_id: stored[id_][1] for map_id, id_ in profile.journeys.items() if id_ in stored}
             self._fold_on(profile, known, self.arrivals[root])
 
     def _fold_on(self, profile: Profile, known: Mapping[int, Journey], touches: list[Touch]) -> None:

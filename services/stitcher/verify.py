@@ -12,7 +12,7 @@ from services.stitcher.everything import Part, Report, parts
 from services.stitcher.journey.evidence import Evidence
 from services.stitcher.journey.facts import Cell, Rollups, State, add_difference, add_restated, state_of
 from services.stitcher.journey.fold import Journey
-from services.stitcher.journey.identity import FOREVER, Span, hour_of, pairs_of
+from services.stitcher.journey.identity import FOREVER, Span, hour_of
 from services.stitcher.journey.rules import Plan
 from services.stitcher.maps import live_plans
 from services.stitcher.settings import StitcherSettings
@@ -139,7 +139,7 @@ def wrong_evidence(part: Part, rules: IdentityRules) -> Iterator[str]:
 
 def _unwitnessed(part: Part, evidence: Evidence, rules: IdentityRules) -> Iterator[str]:
     for touch in part.touches:
-        for lower, higher in pairs_of(touch.ids, rules):
+        for lower, higher in touch.pairs:
             span, mine = evidence.hours.get((lower, higher, hour_of(touch.time))), Span.at(touch.time, touch.id)
             if span is None or span.merged(mine) != span:
                 yield f"touchpoint {touch.id} of {touch.key}: no evidence that {lower} is {higher}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from services.stitcher.journey.identity import Alias, Span, hour_of, pairs_of
+from services.stitcher.journey.identity import Alias, Span, hour_of
 from services.stitcher.journey.touch import Touch, decode
 from shared.identifiers import IdentityRules, key
 from shared.touchpoint import Revocation, Withdrawal
@@ -35,7 +35,7 @@ def gather(records: Iterable[bytes], rules: IdentityRules) -> Batch:
         if isinstance(record, Touch) and record.is_bots:
             batch.bots += 1
         elif isinstance(record, Touch):
-            _add(batch, record, rules)
+            _add(batch, record)
         elif isinstance(record, Revocation):
             batch.revocations.append(record)
             batch.keys.update(pair_of(record))
@@ -66,22 +66,21 @@ def first_received(one: Touch, other: Touch) -> Touch:
     return min(one, other, key=lambda touch: (touch.received_at, touch.data))
 
 
-def _add(batch: Batch, touch: Touch, rules: IdentityRules) -> None:
+def _add(batch: Batch, touch: Touch) -> None:
     batch.received += 1
     name = (touch.key, touch.id)
     known = batch.touches.get(name)
     batch.touches[name] = touch if known is None else first_received(known, touch)
     batch.keys.add(touch.key)
-    if len(touch.ids) > 1:
-        for lower, higher in pairs_of(touch.ids, rules):
-            _witness(batch, lower, higher, touch)
-    if touch.type == "alias" and touch.previous_id is not None:
+    for lower, higher in touch.pairs:
+        _witness(batch, lower, higher, touch)
+    if touch.previous_id is not None:
         _alias(batch, touch, touch.previous_id)
 
 
 def _alias(batch: Batch, touch: Touch, previous: str) -> None:
     """An alias joins two user ids, and is evidence for the anonymous id of the same value (design.md section 5)."""
-    user = key("user_id", touch.ids["user_id"])
+    user = touch.key
     _witness(batch, key("anonymous_id", previous), user, touch)
     a, b = sorted((key("user_id", previous), user))
     if a == b:

@@ -6,10 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from services.stitcher.journey.identity import Alias, Ladder, Link, Point, Span, group_names
+from services.stitcher.journey.identity import Alias, Ladder, Link, Pair, Point, Span, group_names
 from shared.identifiers import IdentityRules
 
-Pair = tuple[str, str]
 HourKey = tuple[str, str, int]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass
 from functools import reduce
 from operator import attrgetter, or_
@@ -12,6 +11,7 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from services.stitcher.journey.rules import Match, Plan
 from services.stitcher.journey.touch import Touch
@@ -76,11 +76,8 @@ class Journey(msgspec.Struct, gc=False):
 
     def copy(self) -> Journey:
         """A journey that can go on without this one changing."""
-        other, last = copy(self), copy(self.visits[-1])
-        last.moments = last.moments.copy()
-        other.visits = self.visits.copy()
-        other.visits[-1] = last
-        return other
+        last = self.visits[-1]
+        return replace(self, visits=[*self.visits[:-1], replace(last, moments=last.moments.copy())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +240,7 @@ def _shortened(journey: Journey, number: int) -> Journey:
     assert journey.first == 0, "what is cut short has been read whole"
     visits = journey.visits[:number]
     goals = [visit.goal_at for visit in visits if visit.goal_at is not None]
-    return msgspec.structs.replace(
+    return replace(
         journey,
         visits=visits,
         last_at=visits[-1].last_at,

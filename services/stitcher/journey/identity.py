@@ -59,6 +59,7 @@ class Alias(msgspec.Struct, frozen=True, gc=False):
 
 
 FOREVER: Final = 2**62
+Pair = tuple[str, str]  # (lower, higher)
 Point = tuple[int, str]  # (time, higher identifier)
 
 
@@ -147,7 +148,7 @@ def group_names(aliases: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {one: find(one) for one in list(leader)}
 
 
-def pairs_of(ids: Mapping[str, str], rules: IdentityRules) -> list[tuple[str, str]]:
+def pairs_of(ids: Mapping[str, str], rules: IdentityRules) -> list[Pair]:
     """The links that a touchpoint's identifiers are evidence for: each lower one to the highest."""
     if len(ids) < 2:
         return []

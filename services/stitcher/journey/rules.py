@@ -191,7 +191,7 @@ class Plan:
             if len(self._candidates) >= 50_000:
                 self._candidates.clear()
             candidates = self._candidates[signature] = self._candidates_of(signature)
-        return candidates.ready or self._decide(candidates, touch.parts)
+        return candidates.ready or self._decide(candidates, touch.document)
 
     def _candidates_of(self, signature: Signature) -> _Candidates:
         stages = _open(enumerate(self._stages), signature)[::-1]  # the last one in the map's order wins

@@ -1,16 +1,18 @@
-"""A touchpoint as the core sees it: what rules need at hand, the free-form parts decoded when asked for."""
+"""A touchpoint as the core sees it: what every touchpoint needs at hand, the rest decoded when a rule asks for it."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from services.stitcher.journey.identity import Pair, pairs_of
 from shared.identifiers import IdentityRules
 from shared.touchpoint import BOT, Command, Revocation, Withdrawal, micros
 
 _EMPTY = msgspec.Raw(b"{}")
+_MOST: Final = 50_000
 Signature = tuple[str, str | None, str, str | None, str]  # type, event, channel, acquisition, source
 
 
@@ -26,14 +28,22 @@ class _Wire(msgspec.Struct, gc=False):
     acquisition: str | None = None
     previous_id: str | None = None
     flags: tuple[str, ...] = ()
-    properties: msgspec.Raw = _EMPTY
     traits: msgspec.Raw = _EMPTY
-    context: msgspec.Raw = _EMPTY
+
+
+class _Rest(msgspec.Struct, gc=False):
+    """What only some rules look at."""
+
+    ids: dict[str, str]
+    properties: dict[str, Any] = {}
+    traits: dict[str, Any] = {}
+    context: dict[str, Any] = {}
 
 
 _wire = msgspec.json.Decoder(_Wire)
+_rest = msgspec.json.Decoder(_Rest)
 _command = msgspec.json.Decoder(Command)
-_object = msgspec.json.Decoder(dict[str, Any])
+_signatures: dict[Signature, Signature] = {}
 
 
 class Undecodable(ValueError):
@@ -42,73 +52,58 @@ class Undecodable(ValueError):
 
 class Touch(msgspec.Struct, gc=False, eq=False):
     """One touchpoint. ``key`` is its highest identifier, ``data`` its bytes on the log; times in microseconds.
-    ``carries_traits``: it is an `identify` that says something about the customer."""
+
+    ``signature`` is what the rules of a map look at first, ``pairs`` the links it is evidence for. ``carries_traits``:
+    it is an `identify` that says something about the customer; ``has_own_time``: ingest left its time as the client
+    said it; ``is_bots``: no person did it. A batch holds tens of thousands and goes through them again and again, so
+    they are small, and a signature, which many have in common, is there once.
+    """
 
     key: str
     id: str
     time: int
     received_at: int
-    ids: dict[str, str]
+    signature: Signature
+    pairs: tuple[Pair, ...]
+    previous_id: str | None
     carries_traits: bool
+    has_own_time: bool
+    is_bots: bool
     data: bytes
-    _wire: _Wire
-    _parts: dict[str, Any] | None = None
+    _document: dict[str, Any] | None = None
 
     @property
     def type(self) -> str:
-        return self._wire.type
-
-    @property
-    def event(self) -> str | None:
-        return self._wire.event
+        return self.signature[0]
 
     @property
     def channel(self) -> str:
-        return self._wire.channel
+        return self.signature[2]
 
     @property
     def acquisition(self) -> str | None:
-        return self._wire.acquisition
+        return self.signature[3]
 
     @property
     def source(self) -> str:
-        return self._wire.source
-
-    @property
-    def signature(self) -> Signature:
-        """What the rules of a map look at first."""
-        wire = self._wire
-        return wire.type, wire.event, wire.channel, wire.acquisition, wire.source
-
-    @property
-    def previous_id(self) -> str | None:
-        return self._wire.previous_id
-
-    @property
-    def has_own_time(self) -> bool:
-        """Whether ingest left its time as the client said it."""
-        return not self._wire.flags
-
-    @property
-    def is_bots(self) -> bool:
-        """Whether no person did it."""
-        return BOT in self._wire.flags
+        return self.signature[4]
 
     @property
     def traits(self) -> dict[str, Any]:
-        return _object.decode(self._wire.traits)
+        return _rest.decode(self.data).traits
 
     @property
-    def parts(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """The touchpoint as a document that dotted paths walk through."""
-        if self._parts is None:
-            wire = self._wire
-            self._parts = {
-                "id": wire.id, "type": wire.type, "event": wire.event, "source": wire.source, "channel": wire.channel,
-                "acquisition": wire.acquisition, "ids": wire.ids, "properties": _object.decode(wire.properties),
-                "traits": _object.decode(wire.traits), "context": _object.decode(wire.context),
+        if self._document is None:
+            rest = _rest.decode(self.data)
+            type_, event, channel, acquisition, source = self.signature
+            self._document = {
+                "id": self.id, "type": type_, "event": event, "source": source, "channel": channel,
+                "acquisition": acquisition, "ids": rest.ids, "properties": rest.properties, "traits": rest.traits,
+                "context": rest.context,
             }  # fmt: skip
-        return self._parts
+        return self._document
 
 
 def decode_touch(data: bytes, rules: IdentityRules) -> Touch:
@@ -116,12 +111,26 @@ def decode_touch(data: bytes, rules: IdentityRules) -> Touch:
     try:
         wire = _wire.decode(data)
         kind, value = rules.highest(wire.ids)
-        speaks = wire.type == "identify" and len(wire.traits) > 2
+        if wire.type == "alias" and wire.previous_id is not None and kind != "user_id":
+            raise Undecodable("an alias without a user_id")
         return Touch(
-            f"{kind}:{value}", wire.id, micros(wire.time), micros(wire.received_at), wire.ids, speaks, data, wire
-        )
+            f"{kind}:{value}", wire.id, micros(wire.time), micros(wire.received_at), _signature(wire),
+            tuple(pairs_of(wire.ids, rules)) if len(wire.ids) > 1 else (),
+            wire.previous_id if wire.type == "alias" else None,
+            wire.type == "identify" and len(wire.traits) > 2, not wire.flags, BOT in wire.flags, data,
+        )  # fmt: skip
     except (msgspec.DecodeError, ValueError, OverflowError, RecursionError) as error:
         raise Undecodable(str(error)) from error
+
+
+def _signature(wire: _Wire) -> Signature:
+    found = wire.type, wire.event, wire.channel, wire.acquisition, wire.source
+    known = _signatures.get(found)
+    if known is None:
+        if len(_signatures) >= _MOST:
+            _signatures.clear()
+        known = _signatures[found] = found
+    return known
 
 
 def decode(data: bytes, rules: IdentityRules) -> Touch | Revocation | Withdrawal:

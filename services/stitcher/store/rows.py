@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 from aiokafka.codec import zstd_decode, zstd_encode
+from asyncpg.pgproto.pgproto import UUID as FastUUID
 
 from services.stitcher.journey.facts import MINUTES_KEPT, SECONDS_KEPT, Cell, Cohort, Rollups
 from services.stitcher.journey.fold import Journey, stages_in
@@ -28,7 +29,7 @@ _pack = msgspec.msgpack.Encoder(uuid_format="bytes").encode
 _visits = msgspec.msgpack.Decoder(list[Visit], strict=False).decode  # numbers too large for msgpack are text
 traits = msgspec.msgpack.Decoder(dict[str, tuple[int, str, Any]]).decode
 _changes = msgspec.msgpack.Decoder(list[tuple[str, bytes]]).decode
-last_journeys = msgspec.msgpack.Decoder(dict[int, UUID]).decode
+_ids = msgspec.msgpack.Decoder(dict[int, bytes]).decode
 
 
 def columns(rows: Iterable[Row], width: int) -> Columns:
@@ -71,6 +72,11 @@ def cell(row: Row) -> Cell:
 def touchpoint(row: Row, key: str) -> TouchpointRow:
     """From identifier (``key``), id, time, received_at, traits, data."""
     return TouchpointRow(key, row[1], row[2], row[3], row[4], row[5])
+
+
+def last_journeys(packed: bytes) -> dict[int, UUID]:
+    """{map_id: journey_id}, from the column `journeys` of profiles."""
+    return {map_id: FastUUID(id_) for map_id, id_ in _ids(packed).items()}
 
 
 def profile(row: Row) -> Profile:
@@ -161,7 +167,7 @@ def block_rows(one: Journey) -> list[Row]:
 
 
 def journey_row(profile_id: UUID, one: Journey, due_at: int | None) -> Row:
-    """In the order of `sql.UPSERT_JOURNEYS`; status, stalled and closed_at are as counted."""
+    """In the order of `sql.MERGE_JOURNEYS`; status, stalled and closed_at are as counted."""
     assert one.counted is not None, "a journey is stored as it was counted"
     status, stalled, closed_at = one.counted
     return (

@@ -267,16 +267,18 @@ PROFILES: Final = """
     where p.profile_id = any($1::uuid[])
 """
 
-# Stores profiles as they stand.
-UPSERT_PROFILES: Final = Given(
+# Stores profiles as they stand. (Why a merge: an upsert locks each row before it changes it, and announces each row
+# that it adds, which is half of what it writes; here the component's lock says who else may add or change them.)
+MERGE_PROFILES: Final = Given(
     "profiles",
     "profile_id uuid, touchpoints int, last_time bigint, traits bytea, journeys bytea, sequence bigint",
     """
-    insert into profiles (profile_id, touchpoints, last_time, traits, journeys, sequence)
-    select * from {given}
-    on conflict (profile_id) do update set
-        touchpoints = excluded.touchpoints, last_time = excluded.last_time, traits = excluded.traits,
-        journeys = excluded.journeys, sequence = excluded.sequence
+    merge into profiles using {given} on profiles.profile_id = given.profile_id
+    when matched then update set
+        touchpoints = given.touchpoints, last_time = given.last_time, traits = given.traits,
+        journeys = given.journeys, sequence = given.sequence
+    when not matched then insert (profile_id, touchpoints, last_time, traits, journeys, sequence)
+        values (given.profile_id, given.touchpoints, given.last_time, given.traits, given.journeys, given.sequence)
     """,
 )
 
@@ -303,31 +305,34 @@ JOURNEYS_OF: Final = f"{JOURNEYS_ALL} where profile_id = any($1::uuid[]) and map
 
 # Stores journeys as they stand. `due_hour` does not follow a deadline that moves on, or every update would have to find
 # room in each index; the clock looks too early, and then moves it (POSTPONE).
-UPSERT_JOURNEYS: Final = Given(
+MERGE_JOURNEYS: Final = Given(
     "journeys",
     "journey_id uuid, profile_id uuid, map_id int, status smallint, stalled bool, stage smallint, "
     "furthest smallint, entered text, touchpoints int, started_at bigint, last_at bigint, deadline bigint, "
     "closed_at bigint, closed_early bool, converted_at bigint, value text, channel text, acquisition text, "
     "source text, segments text, restated bool, due_at bigint, visits bytea, sealed int",
     """
-    insert into journeys (
+    merge into journeys using {given} on journeys.journey_id = given.journey_id
+    when matched then update set
+        profile_id = given.profile_id, status = given.status, stalled = given.stalled,
+        stage = given.stage, furthest = given.furthest, entered = given.entered::smallint[],
+        touchpoints = given.touchpoints, started_at = given.started_at, last_at = given.last_at,
+        deadline = given.deadline, closed_at = given.closed_at, closed_early = given.closed_early,
+        converted_at = given.converted_at, value = given.value::numeric, channel = given.channel,
+        acquisition = given.acquisition, source = given.source, segments = given.segments::text[],
+        restated = given.restated, due_at = given.due_at, visits = given.visits, sealed = given.sealed,
+        due_hour = case when given.due_at is not null then least(journeys.due_hour, given.due_at / 3600000000) end
+    when not matched then insert (
         journey_id, profile_id, map_id, status, stalled, stage, furthest, entered, touchpoints, started_at, last_at,
         deadline, closed_at, closed_early, converted_at, value, channel, acquisition, source, segments, restated,
         due_at, visits, sealed, due_hour)
-    select journey_id, profile_id, map_id, status, stalled, stage, furthest, entered::smallint[], touchpoints,
-        started_at, last_at, deadline, closed_at, closed_early, converted_at, value::numeric, channel, acquisition,
-        source, segments::text[], restated, due_at, visits, sealed, due_at / 3600000000
-    from {given}
-    on conflict (journey_id) do update set
-        profile_id = excluded.profile_id, status = excluded.status, stalled = excluded.stalled,
-        stage = excluded.stage, furthest = excluded.furthest, entered = excluded.entered,
-        touchpoints = excluded.touchpoints, started_at = excluded.started_at, last_at = excluded.last_at,
-        deadline = excluded.deadline, closed_at = excluded.closed_at, closed_early = excluded.closed_early,
-        converted_at = excluded.converted_at, value = excluded.value, channel = excluded.channel,
-        acquisition = excluded.acquisition, source = excluded.source, segments = excluded.segments,
-        restated = excluded.restated, due_at = excluded.due_at, visits = excluded.visits, sealed = excluded.sealed,
-        due_hour = case when excluded.due_hour is not null then least(journeys.due_hour, excluded.due_hour) end
-""",
+        values (
+        given.journey_id, given.profile_id, given.map_id, given.status, given.stalled, given.stage, given.furthest,
+        given.entered::smallint[], given.touchpoints, given.started_at, given.last_at, given.deadline,
+        given.closed_at, given.closed_early, given.converted_at, given.value::numeric, given.channel,
+        given.acquisition, given.source, given.segments::text[], given.restated, given.due_at, given.visits,
+        given.sealed, given.due_at / 3600000000)
+    """,
 )
 
 # Removes journeys that are no more.
@@ -510,6 +515,6 @@ READ_UP_TO: Final = """
 
 # All statements that take rows; each connection has their temporary tables.
 GIVEN: Final = (
-    INSERT_IDENTIFIERS, UPDATE_IDENTIFIERS, MERGE_LINKS, MERGE_HOURS, UPSERT_PROFILES, UPSERT_JOURNEYS,
+    INSERT_IDENTIFIERS, UPDATE_IDENTIFIERS, MERGE_LINKS, MERGE_HOURS, MERGE_PROFILES, MERGE_JOURNEYS,
     add_cohort(1), ADD_FLOW,
 )  # fmt: skip

@@ -382,7 +382,7 @@ class PostgresUnit:
     async def _write_profiles(self, changes: Changes) -> None:
         if changes.profiles:
             profiles = [rows.profile_row(one) for one in changes.profiles.values()]
-            await self._give("write profiles", sql.UPSERT_PROFILES, _sorted(profiles))
+            await self._give("write profiles", sql.MERGE_PROFILES, _sorted(profiles))
         if changes.gone:
             await self._run("write journeys", sql.DELETE_JOURNEYS, sorted(changes.gone))
         if unsealed := changes.unsealed | dict.fromkeys(changes.gone, 0):
@@ -394,7 +394,7 @@ class PostgresUnit:
                 rows.journey_row(profile_id, journey, changes.due.get(journey.journey_id))
                 for profile_id, journey in changes.journeys.values()
             ]
-            await self._give("write journeys", sql.UPSERT_JOURNEYS, _sorted(journeys))
+            await self._give("write journeys", sql.MERGE_JOURNEYS, _sorted(journeys))
 
     async def _write_rollups(self, rollups: Rollups, removed: bool) -> None:
         """Adds the deltas, last of all, since everybody adds to the same few rows."""
