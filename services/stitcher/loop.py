@@ -25,6 +25,8 @@ BEAT: Final = 0.15  # seconds: as_of moves at least so often
 SAMPLE: Final = 0.05  # seconds: the log's end is asked for at most so often
 COMMIT: Final = 1.0  # seconds: offsets are shown to lag tools at most so often
 HANDOVER: Final = 5.0  # seconds that a batch in flight may take to end before partitions are given away
+TRANSACTION: Final = 4.0  # seconds that a batch should take at most: others wait for its locks, partitions for its end
+LEAST: Final = 5_000  # records that a batch may have in any case
 
 
 class _Gone(Exception):
@@ -61,7 +63,7 @@ class Task(Protocol):
 class Pace:
     """How a loop works; see `settings.StitcherSettings`."""
 
-    batch: int = 40_000
+    batch: int = 80_000
     linger: float = 0.02
     in_a_row: int = 100
     retries: int = 50
@@ -113,6 +115,7 @@ class Loop:
         self._held: dict[int, Held] = {}
         self._ends: dict[int, int] = {}
         self._ahead: asyncio.Task[Batch] | None = None  # the next batch, read while the one in hand is written
+        self._limit = min(LEAST, pace.batch)
         self._horizon = Horizon()
         self._sampled = self._beaten = self._shown = 0.0
         self._in_a_row = 0
@@ -230,7 +233,7 @@ class Loop:
     def _read_ahead(self, batch: Batch) -> None:
         """Reads the next batch while this one is written, if it is so full that more must be waiting; to read ahead of
         small ones would only make them smaller."""
-        if len(batch.records) >= self._pace.batch // 2:
+        if len(batch.records) >= self._limit // 2:
             self._ahead = asyncio.create_task(self._read())
 
     async def _next(self) -> Batch:
@@ -268,16 +271,18 @@ class Loop:
         assert reader is not None
         await self._sample(reader)
         started = time.perf_counter()
-        share = max(200, self._pace.batch // max(1, len(self._held)))
+        limit, partitions = self._limit, max(1, len(self._held))
+        share = max(200, limit // partitions)
         polled = await reader.poll(share, BEAT)
         total = sum(map(len, polled.values()))
         lingered = False
-        while 0 < total < self._pace.batch and not self._stopping.is_set():
+        while 0 < total < limit and not self._stopping.is_set():
             full = any(len(records) >= share for records in polled.values())
             if not full and lingered:
                 break
             lingered = not full
-            more = await reader.poll(share, 0 if full else self._pace.linger)
+            left = max(200, (limit - total) // partitions)
+            more = await reader.poll(left, 0 if full else self._pace.linger)
             if not more:
                 break
             for partition, records in more.items():
@@ -382,7 +387,9 @@ class Loop:
                 await unit.bury(self.topic, batch.letters, now)
             outcome = await self._task.apply(unit, batch.prepared, clock, now)
         self._move(positions)
-        self._telemetry.batch(self.topic, len(batch.records), time.perf_counter() - started, durations)
+        took = time.perf_counter() - started
+        self._limit = limit_after(len(batch.records), took, self._pace.batch)
+        self._telemetry.batch(self.topic, len(batch.records), took, durations)
         for one in batch.letters:
             self._telemetry.dead_letters.labels(self.topic, one.reason).inc()
         self._task.applied(outcome)
@@ -421,6 +428,11 @@ class Loop:
         if time.monotonic() - self._shown >= COMMIT and self._reader is not None:
             self._shown = time.monotonic()
             await self._reader.commit({partition: held.next for partition, held in self._held.items()})
+
+
+def limit_after(records: int, seconds: float, most: int) -> int:
+    """How many records the next batch may have, when a batch of so many took so long."""
+    return min(most, max(LEAST, int(records * TRANSACTION / seconds)))
 
 
 def letter(record: Stored, poison: Poison) -> DeadLetter:

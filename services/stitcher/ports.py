@@ -17,6 +17,7 @@ import msgspec
 from services.stitcher.journey.facts import Rollups
 from services.stitcher.journey.fold import Journey
 from services.stitcher.journey.identity import Alias, Link, Span
+from services.stitcher.journey.touch import Touch
 
 
 class Identifier(msgspec.Struct, frozen=True, gc=False):
@@ -43,13 +44,13 @@ class StoredRevocation:
 
 
 class TouchpointRow(msgspec.Struct, frozen=True, gc=False):
-    """A row of `touchpoints`; ``data`` are the record's bytes."""
+    """A row of `touchpoints`; ``key`` is that of its identifier, ``data`` are the record's bytes."""
 
-    identifier: str
+    key: str
     id: str
     time: int
     received_at: int
-    traits: bool
+    carries_traits: bool
     data: bytes
 
 
@@ -151,14 +152,14 @@ class Unit(Protocol):
         """Those with these ids, and all that name one of these pairs (lower, higher; of an alias: smaller, larger)."""
 
     async def insert_touchpoints(
-        self, rows: Sequence[TouchpointRow], suspects: Iterable[tuple[str, str]]
+        self, given: Sequence[Touch | TouchpointRow], suspects: Iterable[tuple[str, str]]
     ) -> list[TouchpointRow]:
-        """Stores those that are new by (identifier, id). Answers the rows already there for the others. Only the
+        """Stores those that are new by (key, id). Answers the rows already there for the others. Only the
         ``suspects`` are looked for, unless it turns out that one of the others was there too. Whoever calls has their
         identifiers locked, so that nobody else is adding the same."""
 
-    async def replace_touchpoints(self, rows: Sequence[TouchpointRow]) -> None:
-        """Overwrites by (identifier, id)."""
+    async def replace_touchpoints(self, given: Sequence[Touch | TouchpointRow]) -> None:
+        """Overwrites by (key, id)."""
 
     async def touchpoints(self, since: Mapping[str, int | None]) -> list[TouchpointRow]:
         """The touchpoints under each identifier from an instant on (None: all)."""

@@ -11,8 +11,9 @@ class StitcherSettings(Settings):
     """What may be tuned in the stitcher; the defaults suit one machine."""
 
     stitcher_batch: int = Field(
-        40_000, ge=1, le=100_000, description="touchpoints stitched in one transaction, at most"
-    )
+        80_000, ge=1, le=100_000,
+        description="touchpoints stitched in one transaction, at most; fewer where it would take longer than 4 s",
+    )  # fmt: skip
     stitcher_linger_seconds: float = Field(
         0.02, ge=0, le=5, description="how long to wait for more touchpoints when only a few have come"
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from operator import attrgetter
 from uuid import UUID
 
 from services.stitcher.journey.batch import Batch, first_received, pair_of
@@ -18,7 +18,7 @@ from services.stitcher.journey.identity import FOREVER, Ladder, Link, Pair
 from services.stitcher.journey.profile import Traits, fold_on, plain, rising, traits_before, with_traits
 from services.stitcher.journey.rules import Plan
 from services.stitcher.journey.touch import Touch, decode_touch
-from services.stitcher.ports import Changes, Identifier, Profile, StoredRevocation, TouchpointRow, Unit
+from services.stitcher.ports import Changes, Identifier, Profile, StoredRevocation, Unit
 from shared import identifiers
 from shared.identifiers import IdentityRules
 from shared.tables import OPEN
@@ -26,6 +26,7 @@ from shared.touchpoint import micros
 
 Owned = tuple[Profile, Journey]  # the profile as it was before the batch
 ANY_DEGREE = 2**31 - 1  # a degree that nothing exceeds
+BREATH = 500  # profiles folded without a pause: heartbeats and questions after our health are not to wait for a batch
 
 
 @dataclass(slots=True)
@@ -70,6 +71,8 @@ class _Stitching:
         self.before, self.after = Evidence(), Evidence()
         self.ladder = self.after.ladder(rules)
         self.profiles: dict[UUID, Profile | None] = {}
+        self.elsewhere: Mapping[str, int | None] = {}  # identifiers that may climb elsewhere now, from when on
+        self.speaking: set[str] = set()  # roots that a touchpoint said something about
         self.affected: dict[str, int] = {}  # root -> the earliest instant at which its touchpoints change
         self.causes: dict[str, str] = {}
         self.gained: Counter[str] = Counter()  # root -> touchpoints more or less than before, but for arrivals
@@ -167,10 +170,16 @@ class _Stitching:
 
     async def _load_family(self, keys: Iterable[str]) -> None:
         """All identifiers and links that a change of these may concern; before and after."""
-        family = await self.unit.family(keys, self.rules.shared_above)
+        family, known = await self.unit.family(keys, self.rules.shared_above), self._size()
         self._learn(family.identifiers, family.links)
         await self._load_details()
-        self._add_batch()
+        if self._size() != known:
+            self._add_batch()
+
+    def _size(self) -> tuple[int, ...]:
+        """How much is known of what was before the batch; it only grows."""
+        before = self.before
+        return len(self.known), len(before.links), len(before.hours), len(before.aliases)
 
     def _add_batch(self) -> None:
         """The evidence after the batch, from what is known of that before it."""
@@ -183,20 +192,20 @@ class _Stitching:
     async def _store_touchpoints(self) -> tuple[list[Touch], list[tuple[Touch, Touch]]]:
         """Stores the batch's touchpoints. Answers those that are new, and (old, new) where a copy takes over."""
         touches = self.batch.touches
-        rows = [_row(touch) for touch in touches.values()]
-        already = await self.unit.insert_touchpoints(rows, await self._suspects()) if rows else []
-        self.outcome.stitched = len(rows) - len(already)
+        given = list(touches.values())
+        already = await self.unit.insert_touchpoints(given, await self._suspects()) if given else []
+        self.outcome.stitched = len(given) - len(already)
         self.outcome.duplicates = self.batch.received - self.outcome.stitched
-        taken = {(row.identifier, row.id) for row in already}
+        taken = {(row.key, row.id) for row in already}
         fresh = [touch for name, touch in touches.items() if name not in taken]
         self.outcome.received_at = [touch.received_at for touch in fresh]
         replaced = []
         for row in already:
-            old, copy = decode_touch(row.data, self.rules), touches[row.identifier, row.id]
+            old, copy = decode_touch(row.data, self.rules), touches[row.key, row.id]
             if first_received(old, copy) is copy and copy.data != old.data:
                 replaced.append((old, copy))
         if replaced:
-            await self.unit.replace_touchpoints([_row(copy) for _, copy in replaced])
+            await self.unit.replace_touchpoints([copy for _, copy in replaced])
         return fresh, replaced
 
     async def _suspects(self) -> list[tuple[str, str]]:
@@ -216,12 +225,12 @@ class _Stitching:
 
     async def _move(self, elsewhere: Mapping[str, int | None], ours: set[tuple[str, str]]) -> None:
         """Finds the stored touchpoints that now belong to somebody else."""
-        below = downwards(elsewhere, self.before, self.after)
+        self.elsewhere = downwards(elsewhere, self.before, self.after)
         was, now = self.before.ladder(self.rules), self.ladder
-        for row in await self.unit.touchpoints(below):
-            if (row.identifier, row.id) in ours:
+        for row in await self.unit.touchpoints(self.elsewhere):
+            if (row.key, row.id) in ours:
                 continue
-            origin, target = was.climb(row.identifier, row.time), now.climb(row.identifier, row.time)
+            origin, target = was.climb(row.key, row.time), now.climb(row.key, row.time)
             if origin != target:
                 self._touch(origin, row.time, -1, "link")
                 self._touch(target, row.time, 1, "link")
@@ -230,7 +239,10 @@ class _Stitching:
         """Gives the batch's touchpoints to their profiles."""
         now = self.ladder
         for touch in fresh:
-            self.arrivals[now.climb(touch.key, touch.time)].append(touch)
+            root = now.climb(touch.key, touch.time)
+            self.arrivals[root].append(touch)
+            if touch.carries_traits:
+                self.speaking.add(root)
         was = self.before.ladder(self.rules) if replaced else now
         for old, copy in replaced:
             self._touch(was.climb(old.key, old.time), old.time, -1, "copy")
@@ -252,7 +264,9 @@ class _Stitching:
         await self._load_profiles(ids.values())
         profiles = {root: self.profiles.get(id_) or _blank(root) for root, id_ in ids.items()}
         for root, touches in self.arrivals.items():
-            first = min(map(_time, touches))
+            if not rising(touches):
+                touches.sort(key=lambda touch: (touch.time, touch.id, touch.key))
+            first = touches[0].time
             if root in self.affected:
                 self.affected[root] = min(first, self.affected[root])
             elif first <= profiles[root].last_time:
@@ -273,18 +287,18 @@ class _Stitching:
         """The fast path: everything that arrived is later than everything known."""
         wanted: dict[bool, list[UUID]] = {False: [], True: []}
         for root, profile in profiles.items():  # what somebody says of himself may take all his journey elsewhere
-            wanted[any(map(_carries_traits, self.arrivals[root]))] += profile.journeys.values()
+            wanted[root in self.speaking] += profile.journeys.values()
         stored: dict[UUID, tuple[UUID, Journey]] = {}
         for whole, ids in wanted.items():
             stored |= await self.unit.journeys(ids, whole=whole) if ids else {}
-        for root, profile in profiles.items():
+        for number, (root, profile) in enumerate(profiles.items()):
+            if number % BREATH == 0:
+                await asyncio.sleep(0)
             known = {map_id: stored[id_][1] for map_id, id_ in profile.journeys.items() if id_ in stored}
             self._fold_on(profile, known, self.arrivals[root])
 
     def _fold_on(self, profile: Profile, known: Mapping[int, Journey], touches: list[Touch]) -> None:
         """Folds what is later than all there was onto a profile's last journeys, ``known`` by map."""
-        if not rising(touches):
-            touches.sort(key=lambda touch: (touch.time, touch.id, touch.key))
         folded = []
         for plan in self.plans:
             before = known.get(plan.map_id)
@@ -292,7 +306,7 @@ class _Stitching:
             folded.append((plan, before, journeys))
         last = {plan.map_id: journeys[-1].journey_id for plan, _, journeys in folded if journeys}
         traits = profile.traits
-        for touch in touches:
+        for touch in touches if profile.key in self.speaking else ():
             if touch.carries_traits:
                 traits = with_traits(traits, touch)
         self._write_profile(profile, max(profile.last_time, touches[-1].time), traits, last)
@@ -347,7 +361,7 @@ class _Stitching:
                 wanted[key] = min(since[root], wanted.get(key) or FOREVER)
         found: dict[str, list[Touch]] = {root: [] for root in profiles}
         for row in await self.unit.touchpoints(wanted):
-            root = ladder.climb(row.identifier, row.time)
+            root = ladder.climb(row.key, row.time)
             if root in found and row.time >= since[root]:
                 found[root].append(decode_touch(row.data, self.rules))
         for touches in found.values():
@@ -361,7 +375,7 @@ class _Stitching:
         keys = {key for root in profiles for key in below[root]}
         found: dict[str, list[Touch]] = {root: [] for root in profiles}
         for row in await self.unit.trait_touchpoints(keys):
-            root = ladder.climb(row.identifier, row.time)
+            root = ladder.climb(row.key, row.time)
             if root in found:
                 found[root].append(decode_touch(row.data, self.rules))
         return found
@@ -427,12 +441,14 @@ class _Stitching:
         """What became of identifiers and links."""
         changes, ladder = self.changes, self.ladder
         for key, identifier in self.known.items():
-            profile = uid(ladder.climb(key, FOREVER))
-            if profile != identifier.profile:
-                changes.profile_of[key] = profile
-            degree = self.after.degrees.get(key, 0)
-            if degree != identifier.degree:
-                changes.degrees[key] = degree
+            if identifier.new or key in self.elsewhere:
+                profile = uid(ladder.climb(key, FOREVER))
+                if profile != identifier.profile:
+                    changes.profile_of[key] = profile
+        for lower in {lower for lower, _ in {*pairs, *self.in_force}}:
+            degree = self.after.degrees.get(lower, 0)
+            if degree != self.known[lower].degree:
+                changes.degrees[lower] = degree
         changes.links = {
             pair: link for pair in {*pairs, *self.in_force}
             if (link := self.after.links.get(pair)) is not None and link != self.before.links.get(pair)
@@ -470,14 +486,6 @@ def _as_of(plan: Plan, kept: Journey, stored: Iterable[Journey], speaking: Itera
     if kept is not whole and kept.last_at != whole.last_at:
         kept.segments = plan.segments(plain(traits_before(speaking, kept.last_at + 1)))
     return kept
-
-
-_time = attrgetter("time")
-_carries_traits = attrgetter("carries_traits")
-
-
-def _row(touch: Touch) -> TouchpointRow:
-    return TouchpointRow(touch.key, touch.id, touch.time, touch.received_at, touch.carries_traits, touch.data)
 
 
 def _blank(root: str) -> Profile:

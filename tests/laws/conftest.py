@@ -14,9 +14,9 @@ settings.register_profile("laws", deadline=None, print_blob=True, suppress_healt
 settings.load_profile("laws")
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def short_blocks() -> Iterator[None]:
-    """Histories are short: so that they have blocks of visits at all, these are short too."""
+    """Histories are short: so that they have blocks of visits at all, these are short too, for the laws alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fold, "BLOCK", 2)
         yield

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from services.stitcher.journey.facts import Cohort, Rollups
 from services.stitcher.journey.fold import Journey
 from services.stitcher.journey.identity import Alias, Link, Span
+from services.stitcher.journey.touch import Touch
 from services.stitcher.ports import Changes, Family, Identifier, Position, Profile, StoredRevocation, TouchpointRow
 from shared.identifiers import uid
 from shared.tables import Visit
@@ -115,28 +116,30 @@ class MemoryUnit:
         return {i: r for i, r in self.tables.revocations.items() if i in ids or (r.lower, r.higher) in named}
 
     async def insert_touchpoints(
-        self, rows: Sequence[TouchpointRow], suspects: Iterable[tuple[str, str]]
+        self, given: Sequence[Touch | TouchpointRow], suspects: Iterable[tuple[str, str]]
     ) -> list[TouchpointRow]:
         already = []
-        for row in rows:
-            known = self.tables.touchpoints.setdefault((row.identifier, row.id), row)
-            if known is not row:
+        for one in given:
+            if known := self.tables.touchpoints.get((one.key, one.id)):
                 already.append(known)
+            else:
+                await self.replace_touchpoints([one])
         return already
 
-    async def replace_touchpoints(self, rows: Sequence[TouchpointRow]) -> None:
-        for row in rows:
-            self.tables.touchpoints[row.identifier, row.id] = row
+    async def replace_touchpoints(self, given: Sequence[Touch | TouchpointRow]) -> None:
+        for one in given:
+            row = TouchpointRow(one.key, one.id, one.time, one.received_at, one.carries_traits, one.data)
+            self.tables.touchpoints[row.key, row.id] = row
 
     async def touchpoints(self, since: Mapping[str, int | None]) -> list[TouchpointRow]:
         return [
             row for row in self.tables.touchpoints.values()
-            if row.identifier in since and row.time >= (since[row.identifier] or 0)
+            if row.key in since and row.time >= (since[row.key] or 0)
         ]  # fmt: skip
 
     async def trait_touchpoints(self, keys: Iterable[str]) -> list[TouchpointRow]:
         wanted = set(keys)
-        return [row for row in self.tables.touchpoints.values() if row.identifier in wanted and row.traits]
+        return [row for row in self.tables.touchpoints.values() if row.key in wanted and row.carries_traits]
 
     async def profiles(self, ids: Iterable[UUID]) -> dict[UUID, Profile]:
         return {id_: self.tables.profiles[id_] for id_ in ids if id_ in self.tables.profiles}

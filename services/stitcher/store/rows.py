@@ -49,9 +49,9 @@ def numbers(values: Iterable[int]) -> str:
     return "{" + ",".join(map(str, values)) + "}"
 
 
-def identifier(row: Row, new: bool = False) -> Identifier:
+def identifier(row: Row) -> Identifier:
     """From uid, key, component, profile, degree, aliased."""
-    return Identifier(row[1], row[3], row[4], row[5], new)
+    return Identifier(row[1], row[3], row[4], row[5])
 
 
 def span(row: Row) -> Span:
@@ -79,9 +79,9 @@ def last_journeys(packed: bytes) -> dict[int, UUID]:
     return {map_id: FastUUID(id_) for map_id, id_ in _ids(packed).items()}
 
 
-def profile(row: Row) -> Profile:
-    """From profile_id, key, touchpoints, last_time, traits, journeys, sequence."""
-    return Profile(row[0], row[1], row[2], row[3], traits(row[4]), last_journeys(row[5]), row[6])
+def profile(row: Row, key: str) -> Profile:
+    """From profile_id, touchpoints, last_time, traits, journeys, sequence, and the root identifier's ``key``."""
+    return Profile(row[0], key, row[1], row[2], traits(row[3]), last_journeys(row[4]), row[5])
 
 
 def profile_row(one: Profile) -> Row:

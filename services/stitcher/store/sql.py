@@ -55,9 +55,7 @@ POSITIONS: Final = (
 # --- Identifiers and their components --------------------------------------------------------------------------------
 
 # Identifiers by uid.
-IDENTIFIERS: Final = """
-    select uid, key, component, profile, degree, aliased from identifiers where uid = any($1::uuid[])
-"""
+IDENTIFIERS: Final = "select uid, key, component, profile, degree, aliased from identifiers where uid = any($1::uuid[])"
 
 # The components of those identifiers that are there.
 COMPONENTS: Final = "select uid, component from identifiers where uid = any($1::uuid[])"
@@ -74,10 +72,8 @@ INSERT_IDENTIFIERS: Final = Given(
     """,
 )
 
-# Locks components, the rows whose uid they are, in the one order that all keep to.
-LOCK_COMPONENTS: Final = """
-    select count(*) from (select from identifiers where uid = any($1::uuid[]) order by uid for update) as locked
-"""
+# Locks components, the rows whose uid they are, in the one order that all keep to; answers them as they are then.
+LOCK_COMPONENTS: Final = f"{IDENTIFIERS} order by uid for update"
 
 # How many identifiers a component has, counted no further than a thousand.
 COMPONENT_SIZES: Final = """
@@ -260,11 +256,10 @@ TRAIT_TOUCHPOINTS: Final = """
 
 # --- Profiles and journeys -------------------------------------------------------------------------------------------
 
-# Profiles, each with the key of its root identifier.
+# Profiles by id.
 PROFILES: Final = """
-    select p.profile_id, i.key, p.touchpoints, p.last_time, p.traits, p.journeys, p.sequence
-    from profiles p join identifiers i on i.uid = p.profile_id
-    where p.profile_id = any($1::uuid[])
+    select profile_id, touchpoints, last_time, traits, journeys, sequence from profiles
+    where profile_id = any($1::uuid[])
 """
 
 # Stores profiles as they stand. (Why a merge: an upsert locks each row before it changes it, and announces each row

@@ -15,6 +15,7 @@ from services.stitcher.errors import Stale, Transient
 from services.stitcher.journey.facts import Rollups
 from services.stitcher.journey.fold import Journey
 from services.stitcher.journey.identity import Alias, Link, Span
+from services.stitcher.journey.touch import Touch
 from services.stitcher.ports import (
     Changes,
     DeadLetter,
@@ -97,12 +98,6 @@ class PostgresUnit:
     def _key(self, one: UUID) -> str:
         return self._keys[one]
 
-    def _meet(self, row: asyncpg.Record, new: bool = False) -> Identifier:
-        one = rows.identifier(row, new)
-        self._keys[row[0]] = one.key
-        self._met[row[0]] = one
-        return one
-
     # --- The fence ---------------------------------------------------------------------------------------------------
 
     async def fence(self, topic: str, positions: Mapping[int, Position]) -> int:
@@ -133,7 +128,8 @@ class PostgresUnit:
     async def lock(self, keys: Iterable[str], unions: Iterable[Sequence[str]]) -> dict[str, Identifier]:
         uids = self._uids(set(keys))
         joined = [[uid(key) for key in group] for group in unions]
-        self.seen = component = {one: self._components[one] for one in uids if one in self._components}
+        remembered = self._components.get
+        self.seen = component = {one: home for one in uids if (home := remembered(one)) is not None}
         if unseen := [one for one in uids if one not in component]:
             component |= dict(await self._rows("identifiers", sql.COMPONENTS, unseen))
         new = await self._add(uids, component, Groups(apart(joined, component)))
@@ -142,9 +138,12 @@ class PostgresUnit:
         return {self._keys[one]: self._met[one] for one in uids}
 
     async def _meet_all(self, uids: Sequence[UUID]) -> list[asyncpg.Record]:
-        found = await self._rows("identifiers", sql.IDENTIFIERS, uids)
+        return self._meet(await self._rows("identifiers", sql.IDENTIFIERS, uids))
+
+    def _meet(self, found: list[asyncpg.Record]) -> list[asyncpg.Record]:
         for row in found:
-            self._meet(row)
+            self._met[row[0]] = one = rows.identifier(row)
+            self._keys[row[0]] = one.key
         return found
 
     async def _add(self, uids: Sequence[UUID], component: dict[UUID, UUID], groups: Groups) -> set[UUID]:
@@ -164,13 +163,16 @@ class PostgresUnit:
     async def _settle(self, existing: Sequence[UUID], component: dict[UUID, UUID]) -> None:
         """Locks the components of what exists, again until what was read is what is locked."""
         locked: set[UUID] = set()
-        while wanted := {component[one] for one in existing} - locked:
-            await self._run("lock", sql.LOCK_COMPONENTS, sorted(wanted))
+        left = existing
+        while wanted := {component[one] for one in left} - locked:
+            found = self._meet(await self._rows("lock", sql.LOCK_COMPONENTS, sorted(wanted)))
             locked |= wanted
-            found = await self._meet_all(existing)
-            if len(found) < len(existing):
+            if members := [one for one in left if one not in wanted]:
+                found += await self._meet_all(members)
+            if len(found) < len(wanted) + len(members):
                 raise Transient("identifiers that were there are gone: the tables are not what they were")
             component |= {row[0]: row[2] for row in found}
+            left = [one for one in left if component[one] not in locked]
 
     async def _unite(self, contested: Sequence[Sequence[UUID]], component: dict[UUID, UUID], new: set[UUID]) -> None:
         """Makes one component of each group: the largest one's, so that a kiosk's is not written again each time."""
@@ -267,20 +269,25 @@ class PostgresUnit:
     # --- Touchpoints -------------------------------------------------------------------------------------------------
 
     async def insert_touchpoints(
-        self, given: Sequence[TouchpointRow], suspects: Iterable[tuple[str, str]]
+        self, given: Sequence[Touch | TouchpointRow], suspects: Iterable[tuple[str, str]]
     ) -> list[TouchpointRow]:
         fresh = self._touchpoint_rows(given)
-        already = await self._stored((uid(key), id_) for key, id_ in suspects)
+        already = await self._stored(suspects)
         try:
             await self._add_touchpoints(fresh, already)
         except asyncpg.UniqueViolationError:
-            already = await self._stored(row[:2] for row in fresh)
+            already = await self._stored((row.key, row.id) for row in given)
             await self._add_touchpoints(fresh, already)
         return self._touchpoints(already)
 
-    async def _stored(self, names: Iterable[rows.Row]) -> list[asyncpg.Record]:
-        """Those of these touchpoints that are there."""
-        columns = rows.columns(_sorted(list(names), 2), 2)
+    async def _stored(self, names: Iterable[tuple[str, str]]) -> list[asyncpg.Record]:
+        """Those of these touchpoints, (key, id), that are there."""
+        named = []
+        for key, id_ in names:
+            one = uid(key)
+            self._keys[one] = key
+            named.append((one, id_))
+        columns = rows.columns(_sorted(named, 2), 2)
         return await self._rows("touchpoints", sql.TOUCHPOINTS, *columns) if columns[0] else []
 
     async def _add_touchpoints(self, given: Sequence[rows.Row], but: Sequence[asyncpg.Record]) -> None:
@@ -290,12 +297,11 @@ class PostgresUnit:
             async with self._connection.transaction():
                 await self._copy("touchpoints", fresh, rows.TOUCHPOINT)
 
-    async def replace_touchpoints(self, given: Sequence[TouchpointRow]) -> None:
+    async def replace_touchpoints(self, given: Sequence[Touch | TouchpointRow]) -> None:
         await self._run("touchpoints", sql.REPLACE_TOUCHPOINTS, *rows.columns(self._touchpoint_rows(given), 6))
 
-    def _touchpoint_rows(self, given: Sequence[TouchpointRow]) -> list[rows.Row]:
-        found = [(uid(row.identifier), row.id, row.time, row.received_at, row.traits, row.data) for row in given]
-        self._keys.update((uid(key), key) for key in {row.identifier for row in given})
+    def _touchpoint_rows(self, given: Sequence[Touch | TouchpointRow]) -> list[rows.Row]:
+        found = [(uid(row.key), row.id, row.time, row.received_at, row.carries_traits, row.data) for row in given]
         return _sorted(found, 2)
 
     async def touchpoints(self, since: Mapping[str, int | None]) -> list[TouchpointRow]:
@@ -312,7 +318,9 @@ class PostgresUnit:
     # --- Profiles and journeys ---------------------------------------------------------------------------------------
 
     async def profiles(self, ids: Iterable[UUID]) -> dict[UUID, Profile]:
-        return {row[0]: rows.profile(row) for row in await self._rows("profiles", sql.PROFILES, sorted(ids))}
+        found = await self._rows("profiles", sql.PROFILES, sorted(ids))
+        await self._meet_missing(row[0] for row in found if row[0] not in self._keys)
+        return {row[0]: rows.profile(row, self._keys[row[0]]) for row in found}
 
     async def journeys(self, ids: Iterable[UUID], *, whole: bool = False) -> dict[UUID, tuple[UUID, Journey]]:
         statement = sql.WHOLE_JOURNEYS if whole else sql.JOURNEYS

@@ -87,17 +87,23 @@ async def test_a_restart_goes_on_where_the_tables_say(shop: Scene) -> None:
     await right(shop)
 
 
+NOBODYS_ALIAS = (
+    b'{"id":"m","type":"alias","time":"2026-11-01T00:00:00Z","received_at":"2026-11-01T00:00:00Z","source":"shop",'
+    b'"channel":"web","ids":{"anonymous_id":"a"},"previous_id":"b"}'
+)
+
+
 async def test_what_cannot_be_read_is_a_dead_letter_and_its_neighbours_are_in(shop: Scene) -> None:
     good = [touchpoint(n, "A", f"user_id:u{n}") for n in range(20)]
     async with shop.worker():
         await shop.send(good[:10])
-        await shop.send_bytes([b"not json", b'{"id": 1}', b"\xff\x00"])
+        await shop.send_bytes([b"not json", b'{"id": 1}', b"\xff\x00", NOBODYS_ALIAS])
         await shop.send(good[10:])
         await shop.drained()
     assert await ask(shop.database, "select count(*) from touchpoints") == [(20,)]
     letters = await ask(shop.database, "select reason, data from dead_letters order by data")
-    assert letters == [("undecodable", b"not json"), ("undecodable", b'{"id": 1}'), ("undecodable", b"\xff\x00")]
-    assert await ask(shop.database, "select reason, n from dead_letter_counts") == [("undecodable", 3)]
+    assert letters == [("undecodable", data) for data in (b"not json", b'{"id": 1}', NOBODYS_ALIAS, b"\xff\x00")]
+    assert await ask(shop.database, "select reason, n from dead_letter_counts") == [("undecodable", 4)]
     await right(shop)
 
 
