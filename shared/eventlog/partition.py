@@ -25,7 +25,7 @@ def murmur2(data: bytes) -> int:
     return h ^ h >> 15
 
 
-@lru_cache(maxsize=32_768)
+@lru_cache(maxsize=131_072)
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition of ``key`` in a topic with so many partitions."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions

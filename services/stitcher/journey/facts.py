@@ -180,7 +180,7 @@ def add_difference(rollups: Rollups, plan: Plan, before: Counted | None, after: 
     ``restated`` is counted apart, by `add_restated`. What happened long before ``now`` (the worker's clock, in
     microseconds) is left out of the short-lived tiers.
     """
-    if before is not None and after is not None and _same_cells(before[0], after[0]):
+    if before is not None and after is not None and _cells(before[0]) == _cells(after[0]):
         return _add_moved(rollups, plan, before, after, now)
     for counted, sign in ((before, -1), (after, 1)):
         if counted is not None:
@@ -197,12 +197,9 @@ def add_restated(rollups: Rollups, plan: Plan, journey: Journey, n: int) -> None
             cohort.restated += n
 
 
-def _same_cells(old: Journey, new: Journey) -> bool:
-    """Whether both count in the same place."""
-    return (
-        old.started_at == new.started_at and old.channel == new.channel and old.acquisition == new.acquisition
-        and old.source == new.source and old.segments == new.segments
-    )  # fmt: skip
+def _cells(journey: Journey) -> tuple[object, ...]:
+    """What decides where a journey counts."""
+    return journey.started_at, journey.channel, journey.acquisition, journey.source, journey.segments
 
 
 def _add_moved(rollups: Rollups, plan: Plan, before: Counted, after: Counted, now: int) -> bool:
@@ -228,14 +225,12 @@ def _add_moved(rollups: Rollups, plan: Plan, before: Counted, after: Counted, no
 def _gained(before: Counted, after: Counted, same: int, layout: CohortLayout) -> dict[int, int]:
     """What a journey counts more than before, its first visits being the ``same``."""
     found = _stands_elsewhere(before, after, layout)
-    old, new = before[0], after[0]
-    for visit in old.visits[same:]:
-        _add_visit(found, visit, layout, -1)
-    for visit in new.visits[same:]:
-        _add_visit(found, visit, layout, 1)
-    for stage in stages_in(old.entered ^ new.entered):
-        found[layout.entered(stage)] = 1 if new.entered >> stage & 1 else -1
-    return {place: n for place, n in found.items() if n} if 0 in found.values() else found
+    for (journey, _), sign in ((before, -1), (after, 1)):
+        for visit in journey.visits[same:]:
+            _add_visit(found, visit, layout, sign)
+    for stage in stages_in(before[0].entered ^ after[0].entered):
+        found[layout.entered(stage)] = 1 if after[0].entered >> stage & 1 else -1
+    return {place: n for place, n in found.items() if n}
 
 
 def _same_moves(old: Journey, new: Journey, same: int) -> int:
@@ -258,11 +253,10 @@ def _stands_elsewhere(before: Counted, after: Counted, layout: CohortLayout) -> 
     if kinds[0] != kinds[1] or old.stage != new.stage:
         found[layout.at(old.stage, kinds[0])] = -1
         found[layout.at(new.stage, kinds[1])] = 1
-    if was.stalled or state.stalled:
-        for journey, stalled, sign in ((old, was.stalled, -1), (new, state.stalled, 1)):
-            if stalled:
-                place = layout.at(journey.stage, layout.STALLED)
-                found[place] = found.get(place, 0) + sign
+    for (journey, counted), sign in ((before, -1), (after, 1)):
+        if counted.stalled:
+            place = layout.at(journey.stage, layout.STALLED)
+            found[place] = found.get(place, 0) + sign
     return found
 
 

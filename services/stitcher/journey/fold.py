@@ -103,8 +103,7 @@ class Fold:
 
     def step(self, touch: Touch, match: Match) -> None:
         """Takes the next touchpoint in the map's order."""
-        time, stage = touch.time, match.stage
-        journey = self._still_open(time, match)
+        journey, time, stage = self._still_open(touch.time, match), touch.time, match.stage
         if journey is None:
             if stage < 0:
                 return
@@ -117,8 +116,8 @@ class Fold:
                 visit.touchpoints += 1
             else:
                 journey.visits.append(Visit(stage, time, touch.id, time))
-                journey.entered |= 1 << stage
                 journey.furthest = max(journey.furthest, stage)
+                journey.entered |= 1 << stage
         if match.goal or match.felt is not None or match.moments:
             _tell(journey, touch, match)
         journey.last_at = time
@@ -133,7 +132,7 @@ class Fold:
             return None
         if journey.deadline is not None and time > journey.deadline:
             journey.closed_at = journey.deadline
-        elif journey.converted_at is not None and self.plan.reenters(match.stage, time, journey.converted_at):
+        elif self.plan.reenters(match.stage, time, journey.converted_at):
             journey.closed_at, journey.early = time, True
         else:
             return journey
@@ -168,12 +167,10 @@ def stages_in(entered: int) -> list[int]:
 def shared_visits(one: Journey, other: Journey) -> int:
     """How many visits at the beginning are the same objects, as in a journey and what its copy became. (Visits that
     are folded anew are new objects, so none after the first of them is shared.)"""
-    visits, others = one.visits, other.visits
-    known = min(len(visits), len(others))
-    for few in (0, 1):  # most often all but the last
-        if known > few and visits[known - 1 - few] is others[known - 1 - few]:
-            return known - few
-    return bisect_left(range(known), True, key=lambda n: visits[n] is not others[n])
+    known = min(len(one.visits), len(other.visits))
+    if known and one.visits[known - 1] is other.visits[known - 1]:
+        return known
+    return bisect_left(range(known), True, key=lambda n: one.visits[n] is not other.visits[n])
 
 
 def _tell(journey: Journey, touch: Touch, match: Match) -> None:

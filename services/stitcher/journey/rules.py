@@ -170,9 +170,9 @@ class Plan:
         timeout = self._timeouts[stage]
         return None if timeout is None else last_at + timeout
 
-    def reenters(self, stage: int, time: int, converted_at: int) -> bool:
+    def reenters(self, stage: int, time: int, converted_at: int | None) -> bool:
         """Whether a touchpoint of ``stage`` begins a new journey although one that has converted is open."""
-        if self._reentry_after is None or stage < 0:
+        if self._reentry_after is None or converted_at is None or stage < 0:
             return False
         if self._reentry_from is not None and stage not in self._reentry_from:
             return False
