@@ -262,8 +262,8 @@ PROFILES: Final = """
     where profile_id = any($1::uuid[])
 """
 
-# Stores profiles as they stand. (Why a merge: an upsert locks each row before it changes it, and announces each row
-# that it adds, which is half of what it writes; here the component's lock says who else may add or change them.)
+# Stores profiles as they stand. (Why a merge: an upsert logs a lock for each row that it changes, and a confirmation
+# for each that it adds. Nobody else adds or changes these: whoever is here has their component locked.)
 MERGE_PROFILES: Final = Given(
     "profiles",
     "profile_id uuid, touchpoints int, last_time bigint, traits bytea, journeys bytea, sequence bigint",
