@@ -17,7 +17,7 @@ from services.stitcher.journey.fold import Journey, resume
 from services.stitcher.journey.identity import FOREVER, Ladder, Link, Pair
 from services.stitcher.journey.profile import Traits, fold_on, plain, rising, traits_before, with_traits
 from services.stitcher.journey.rules import Plan
-from services.stitcher.journey.touch import Touch, decode_touch
+from services.stitcher.journey.touch import Touch, by_time, decode_touch
 from services.stitcher.ports import Changes, Identifier, Profile, StoredRevocation, Unit
 from shared import identifiers
 from shared.identifiers import IdentityRules
@@ -265,7 +265,7 @@ class _Stitching:
         profiles = {root: self.profiles.get(id_) or _blank(root) for root, id_ in ids.items()}
         for root, touches in self.arrivals.items():
             if not rising(touches):
-                touches.sort(key=lambda touch: (touch.time, touch.id, touch.key))
+                touches.sort(key=by_time)
             first = touches[0].time
             if root in self.affected:
                 self.affected[root] = min(first, self.affected[root])
@@ -365,7 +365,7 @@ class _Stitching:
             if root in found and row.time >= since[root]:
                 found[root].append(decode_touch(row.data, self.rules))
         for touches in found.values():
-            touches.sort(key=lambda touch: (touch.time, touch.id, touch.key))
+            touches.sort(key=by_time)
         return found
 
     async def _speaking(

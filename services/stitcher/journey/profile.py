@@ -8,7 +8,7 @@ from typing import Any
 
 from services.stitcher.journey.fold import Fold, Journey, place
 from services.stitcher.journey.rules import Plan
-from services.stitcher.journey.touch import Touch
+from services.stitcher.journey.touch import Touch, by_time
 
 Traits = dict[str, tuple[int, str, Any]]  # key -> (time, touchpoint id, value)
 
@@ -48,7 +48,7 @@ def with_traits(traits: Traits, touch: Touch) -> Traits:
 def traits_before(speaking: Iterable[Touch], time: int | None) -> Traits:
     """The traits from all that was said before an instant (None: ever)."""
     traits: Traits = {}
-    for touch in sorted(speaking, key=lambda touch: (touch.time, touch.id, touch.key)):
+    for touch in sorted(speaking, key=by_time):
         if time is None or touch.time < time:
             traits = with_traits(traits, touch)
     return traits

@@ -14,7 +14,7 @@ from services.stitcher.journey.fold import Journey
 from services.stitcher.journey.identity import Ladder
 from services.stitcher.journey.profile import Traits, fold_on, traits_before
 from services.stitcher.journey.rules import Plan
-from services.stitcher.journey.touch import Touch
+from services.stitcher.journey.touch import Touch, by_time
 from shared.identifiers import IdentityRules
 
 
@@ -58,7 +58,7 @@ def fold_touches(touches: Iterable[Touch], ladder: Ladder, plans: Sequence[Plan]
 def _fold(
     touches: list[Touch], plans: Sequence[Plan], clock: int, rollups: Rollups
 ) -> tuple[dict[int, list[tuple[Journey, State]]], Traits]:
-    touches.sort(key=lambda touch: (touch.time, touch.id, touch.key))
+    touches.sort(key=by_time)
     journeys: dict[int, list[tuple[Journey, State]]] = {}
     for plan in plans:
         folded, _ = fold_on(plan, [], touches, {})

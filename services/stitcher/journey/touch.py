@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -12,7 +13,6 @@ from shared.identifiers import IdentityRules
 from shared.touchpoint import BOT, Command, Revocation, Withdrawal, micros
 
 _EMPTY = msgspec.Raw(b"{}")
-_MOST: Final = 50_000
 Signature = tuple[str, str | None, str, str | None, str]  # type, event, channel, acquisition, source
 
 
@@ -43,7 +43,6 @@ class _Rest(msgspec.Struct, gc=False):
 _wire = msgspec.json.Decoder(_Wire)
 _rest = msgspec.json.Decoder(_Rest)
 _command = msgspec.json.Decoder(Command)
-_signatures: dict[Signature, Signature] = {}
 
 
 class Undecodable(ValueError):
@@ -114,7 +113,8 @@ def decode_touch(data: bytes, rules: IdentityRules) -> Touch:
         if wire.type == "alias" and wire.previous_id is not None and kind != "user_id":
             raise Undecodable("an alias without a user_id")
         return Touch(
-            f"{kind}:{value}", wire.id, micros(wire.time), micros(wire.received_at), _signature(wire),
+            f"{kind}:{value}", wire.id, micros(wire.time), micros(wire.received_at),
+            _signature(wire.type, wire.event, wire.channel, wire.acquisition, wire.source),
             tuple(pairs_of(wire.ids, rules)) if len(wire.ids) > 1 else (),
             wire.previous_id if wire.type == "alias" else None,
             wire.type == "identify" and len(wire.traits) > 2, not wire.flags, BOT in wire.flags, data,
@@ -123,14 +123,15 @@ def decode_touch(data: bytes, rules: IdentityRules) -> Touch:
         raise Undecodable(str(error)) from error
 
 
-def _signature(wire: _Wire) -> Signature:
-    found = wire.type, wire.event, wire.channel, wire.acquisition, wire.source
-    known = _signatures.get(found)
-    if known is None:
-        if len(_signatures) >= _MOST:
-            _signatures.clear()
-        known = _signatures[found] = found
-    return known
+@lru_cache(maxsize=50_000)
+def _signature(type_: str, event: str | None, channel: str, acquisition: str | None, source: str) -> Signature:
+    """The one object that all who say the same share."""
+    return type_, event, channel, acquisition, source
+
+
+def by_time(touch: Touch) -> tuple[int, str, str]:
+    """Sorts touchpoints where no map has a say: by time, id, identifier."""
+    return touch.time, touch.id, touch.key
 
 
 def decode(data: bytes, rules: IdentityRules) -> Touch | Revocation | Withdrawal:

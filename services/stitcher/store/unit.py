@@ -282,12 +282,9 @@ class PostgresUnit:
 
     async def _stored(self, names: Iterable[tuple[str, str]]) -> list[asyncpg.Record]:
         """Those of these touchpoints, (key, id), that are there."""
-        named = []
-        for key, id_ in names:
-            one = uid(key)
-            self._keys[one] = key
-            named.append((one, id_))
-        columns = rows.columns(_sorted(named, 2), 2)
+        named = list(names)
+        self._uids(key for key, _ in named)
+        columns = rows.columns(_sorted([(uid(key), id_) for key, id_ in named], 2), 2)
         return await self._rows("touchpoints", sql.TOUCHPOINTS, *columns) if columns[0] else []
 
     async def _add_touchpoints(self, given: Sequence[rows.Row], but: Sequence[asyncpg.Record]) -> None:

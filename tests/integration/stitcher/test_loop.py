@@ -13,7 +13,7 @@ import pytest
 
 from services.stitcher.app import now
 from services.stitcher.errors import Misconfigured, Stuck
-from services.stitcher.loop import Pace
+from services.stitcher.loop import Pace, limit_after
 from services.stitcher.settings import StitcherSettings
 from shared.touchpoint import REJECTED
 from tests.integration.stitcher.test_whole_state import history
@@ -319,3 +319,11 @@ async def test_rejected_touchpoints_are_kept_with_their_reason(shop: Scene) -> N
         await shop.drained(REJECTED)
     letters = await ask(shop.database, "select source, reason, message, data from dead_letters order by data")
     assert letters == [("site", "time_invalid", "-", b"x"), ("site", "time_invalid", "-", b"\xff")]
+
+
+def test_a_batch_is_as_large_as_four_seconds_allow_and_never_small_in_a_backlog() -> None:
+    assert limit_after(10_000, 2.0, 80_000) == 20_000
+    assert limit_after(50_000, 20.0, 80_000) == 10_000
+    assert limit_after(50_000, 1.0, 80_000) == 80_000
+    assert limit_after(10, 0.02, 80_000) == limit_after(0, 0.01, 80_000) == 5_000
+    assert limit_after(50, 9.0, 50) == 50
